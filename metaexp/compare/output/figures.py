@@ -16,7 +16,7 @@ from metaexp.compare.statistics.effects import summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate_mean
 from metaexp.core.counted import counted
 from metaexp.core.metric import format_metric_name, is_hit_rate
-from metaexp.results.figures.points import FEWEST_POINTS
+from metaexp.results.figures.style import FEWEST_POINTS
 from metaexp.results.history import History
 
 MOST_LINES = 12

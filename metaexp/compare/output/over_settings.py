@@ -11,7 +11,7 @@ from metaexp.compare.output.figure_data import FigureData, Series, make_point
 from metaexp.compare.rows import ABSENT, format_setting, is_of_task, settings
 from metaexp.core.metric import format_metric_name, is_hit_rate
 from metaexp.results.display.names import full_name
-from metaexp.results.figures.points import FEWEST_POINTS
+from metaexp.results.figures.style import FEWEST_POINTS
 
 _MOST_MAPS = 4
 """More heat maps than this are not drawn."""

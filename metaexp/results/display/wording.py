@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from metaexp.core.counted import counted
 from metaexp.core.metric import decimals, format_digits, is_hit_rate
+from metaexp.core.shapes import TaskShape
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
 from metaexp.results.verdict import is_another_task
 
@@ -85,7 +86,7 @@ def format_published(record: RunRecord) -> str:
     return NOTHING if is_another_task(record.deviations) else format_marked(record.reference)
 
 
-def format_task(task: Task) -> str:
+def format_task(task: Task | TaskShape) -> str:
     """Return ``5-way 1-shot``, or ``10-shot`` for regression."""
     return f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"{task.k_shot}-shot"
 

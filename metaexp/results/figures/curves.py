@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from metaexp.core.counted import counted
 from metaexp.core.metric import format_digits, format_metric_name
 from metaexp.results.display.wording import format_reference, format_score
-from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.figures.style import (
     BLUE,
+    FEWEST_POINTS,
     GREEN,
     GREY,
     INK,

@@ -7,7 +7,7 @@ from pathlib import Path
 from metaexp.results.display.names import full_name
 from metaexp.results.display.wording import format_task, name_validation
 from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
-from metaexp.results.figures.points import FEWEST_POINTS
+from metaexp.results.figures.style import FEWEST_POINTS
 from metaexp.results.history import read_history
 from metaexp.results.record import RunRecord
 

@@ -29,6 +29,9 @@ PURPLE, SKY = "#CC79A7", "#56B4E9"
 INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 
+FEWEST_POINTS = 3
+"""Two points have no shape. Fewer than these are drawn as points, without a line between them."""
+
 STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
