@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
@@ -12,6 +11,8 @@ from metaexp.core.types import Episode, Examples
 from metaexp.doctor.finding import OTHER, SAME, Finding, format_error, gap, ok, wrong
 from metaexp.doctor.subject import Subject, losses_of, predictions
 from metaexp.doctor.tiny import N_TARGETS, N_WAY, Kind, mislabelled, stack, task
+from metaexp.models.base import weights_of
+from metaexp.results.display.wording import format_task
 
 OTHER_SHAPES: dict[Kind, list[TaskShape]] = {
     "classification": [TaskShape(N_WAY, 1, 1), TaskShape(N_WAY, 4, 3), TaskShape(2, 1, 5), TaskShape(13, 3, 1)],
@@ -33,8 +34,8 @@ def ways_and_shots(subject: Subject) -> Finding:
             problem = format_error(error)
         if problem:
             claim = "" if trained.fixed_way or not shape.n_way else ", though fixed_way is false"
-            return wrong(name, f"{_format_shape(shape)} {problem}{claim}", shapes_tried=shapes.index(shape) + 1)
-    found = [", ".join(_format_shape(shape) for shape in shapes)]
+            return wrong(name, f"{format_task(shape)} {problem}{claim}", shapes_tried=shapes.index(shape) + 1)
+    found = [", ".join(format_task(shape) for shape in shapes)]
     if subject.kind == "classification":
         found.append("built for the ways it is tested with" if trained.fixed_way else "the same object for any ways")
     twice = _twice(subject)
@@ -74,10 +75,10 @@ def save_and_load(subject: Subject) -> Finding:
     support, query = subject.task()
     expected = predictions(algorithm.eval(), support, query.x)
     before = gap(predictions(copy.eval(), support, query.x), expected)
-    saved = {key: t.detach().contiguous() for key, t in _weights(algorithm).items()}
+    saved = {key: t.detach().contiguous() for key, t in weights_of(algorithm).items()}
     loaded = safetensors.torch.load(safetensors.torch.save(saved))
     with torch.no_grad():
-        for key, own in _weights(copy).items():
+        for key, own in weights_of(copy).items():
             own.copy_(loaded[key])
     after = predictions(copy, support, query.x)
     numbers = {"tensors": len(saved), "loaded_differs_by": gap(after, expected), "before_loading_by": before}
@@ -123,16 +124,7 @@ def _move(algorithm: Algorithm) -> None:
     """Change parameters and buffers a little, as training does. Stored variances stay positive."""
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for t in _weights(algorithm).values():
+        for t in weights_of(algorithm).values():
             if t.is_floating_point():
                 t.mul_(1 + 0.1 * torch.rand(t.shape, generator=generator, dtype=t.dtype))
                 t.add_(0.01 * torch.rand(t.shape, generator=generator, dtype=t.dtype))
-
-
-def _weights(algorithm: Algorithm) -> dict[str, Tensor]:
-    """What a run saves: every parameter and buffer by name."""
-    return {**dict(algorithm.named_parameters()), **dict(algorithm.named_buffers())}
-
-
-def _format_shape(shape: TaskShape) -> str:
-    return f"{shape.n_way}-way {shape.k_shot}-shot" if shape.n_way else f"{shape.k_shot}-shot"

@@ -108,6 +108,11 @@ def buffers_of(network: nn.Module) -> Buffers:
     return dict(network.named_buffers())
 
 
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of an algorithm or a network by name, not copied."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
 def not_persistent(module: nn.Module) -> frozenset[str]:
     """Return the names of buffers that torch keeps out of a ``state_dict``: what is computed from shapes, say.
 

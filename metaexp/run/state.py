@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
-from metaexp.models.base import not_persistent
+from metaexp.models.base import not_persistent, weights_of
 
 Weights = dict[str, Tensor]
 """Name -> tensor of every parameter and buffer of an algorithm."""
@@ -92,11 +92,6 @@ class TrainState:
             step, mean, ci95, n_episodes = values["best"]
             weights = {name: t.to(device) for name, t in _under("best/", tensors).items()}
             self.best = Best(step, mean, ci95, n_episodes, weights)
-
-
-def weights_of(algorithm: Algorithm) -> Weights:
-    """Return the algorithm's own parameters and buffers, not copied."""
-    return {**dict(algorithm.named_parameters()), **dict(algorithm.named_buffers())}
 
 
 def copy_weights(algorithm: Algorithm) -> Weights:

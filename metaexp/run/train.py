@@ -28,9 +28,9 @@ from metaexp.machine.profile import profile_steps
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
 from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.display.wording import format_score
-from metaexp.results.record import Score
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, explain_misfit
+from metaexp.run.evaluation.scores import score
 from metaexp.run.left_behind.buffers import set_progress
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Advance
@@ -240,10 +240,10 @@ class Trainer:
                 return False
             state.unvalidated = False
             values = scalars_of_split("val", self.metric.name, result.mean, result.ci95)
-            text = format_score(Score(self.metric.name, result.mean, result.ci95, result.n_episodes))
+            text = format_score(score(result, self.metric.name))
             if fit is not None:
                 values[f"train/{self.metric.name}"] = fit.mean
-                of_training = format_score(Score(self.metric.name, fit.mean, fit.ci95, fit.n_episodes))
+                of_training = format_score(score(fit, self.metric.name))
                 text += f"; on the training tasks themselves {of_training}"
             self.trackers.scalars(state.step, values)
             self.display.show_validation(state.step, text)
