@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaexp.compare.gather import Run
-from metaexp.compare.rows import Group, flatten, format_setting
+from metaexp.compare.rows import Group, format_setting
 from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
+from metaexp.core.nested import values_by_key
 
 _KEYS = ("eval.", "task.", "dataset.")
 
@@ -78,7 +79,7 @@ def _problem(group: Group) -> str:
 def differing_bank_settings(runs: Sequence[Run]) -> list[str]:
     """Return the settings that could make the banks of runs differ, such as ``eval.episodes: 600, 1000``."""
     leaves = [
-        {**dict(flatten(run.record.config)), "data hash": (run.record.data_hash or "unknown")[:12]} for run in runs
+        {**values_by_key(run.record.config), "data hash": (run.record.data_hash or "unknown")[:12]} for run in runs
     ]
     keys = [key for key in dict.fromkeys(k for leaf in leaves for k in leaf) if key.startswith((*_KEYS, "data hash"))]
     found = []

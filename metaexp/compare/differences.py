@@ -11,12 +11,12 @@ from metaexp.compare.rows import (
     OF_TEST,
     Decide,
     Rows,
-    flatten,
     format_setting,
     is_of_task,
     settings,
     with_named_weights,
 )
+from metaexp.core.nested import values_by_key
 from metaexp.results.display.wording import format_batch_norm, format_device
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
@@ -50,7 +50,7 @@ def differing_settings(members: Sequence[Rows], decide: Decide) -> list[Differen
     leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
     decided = [
         [
-            with_named_weights(dict(flatten(decide(run.record.config))), run.record) | _conditions(run.record)
+            with_named_weights(values_by_key(decide(run.record.config)), run.record) | _conditions(run.record)
             for run in row.runs
         ]
         for row in members

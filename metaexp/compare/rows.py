@@ -9,6 +9,7 @@ from typing import Any
 
 from metaexp.compare.gather import Run
 from metaexp.core.errors import ConfigError
+from metaexp.core.nested import values_by_key
 from metaexp.results.display.wording import format_task
 from metaexp.results.own_code import codes_used
 from metaexp.results.record import RunRecord
@@ -108,7 +109,7 @@ def _has_a_seed_twice(runs: Sequence[Run], members: Sequence[Sequence[int]]) -> 
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """Return the leaves of a run's configuration by dotted key, and the fields of the record that can make rows."""
-    found = with_named_weights(dict(flatten(record.config)), record)
+    found = with_named_weights(values_by_key(record.config), record)
     for key in _OF_RECORD:
         found[key] = getattr(record, key)
     return {**found, **_beside_configuration(record)}
@@ -116,7 +117,7 @@ def settings(record: RunRecord) -> dict[str, Any]:
 
 def _decided(record: RunRecord, decide: Decide) -> dict[str, Any]:
     """What decides numbers: the configuration, the user's own code, and the run that it went on from."""
-    return {**with_named_weights(dict(flatten(decide(record.config))), record), **_beside_configuration(record)}
+    return {**with_named_weights(values_by_key(decide(record.config)), record), **_beside_configuration(record)}
 
 
 def with_named_weights(leaves: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
@@ -146,20 +147,6 @@ def _beside_configuration(record: RunRecord) -> dict[str, Any]:
     if codes := codes_used(record):
         found["own_code"] = ", then ".join(codes)
     return found
-
-
-def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Return every leaf of a nested mapping with its dotted key. Lists are leaves.
-
-    Args:
-        value: The mapping, or a leaf.
-        prefix: The dotted key of ``value`` itself.
-    """
-    if isinstance(value, Mapping) and value:
-        return [
-            leaf for key, item in value.items() for leaf in flatten(item, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    return [(prefix, value)]
 
 
 def format_setting(value: Any) -> str:

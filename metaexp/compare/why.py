@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metaexp.compare.output.wording import format_difference, format_range
-from metaexp.compare.rows import ABSENT, Decide, flatten, format_setting
+from metaexp.compare.rows import ABSENT, Decide, format_setting
 from metaexp.compare.statistics.effects import Array
 from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
+from metaexp.core.nested import values_by_key
 from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
@@ -154,8 +155,8 @@ def _banks(a: RunRecord, b: RunRecord) -> list[Finding]:
 
 
 def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
-    left, right = dict(flatten(a.config)), dict(flatten(b.config))
-    first, second = dict(flatten(decide(a.config))), dict(flatten(decide(b.config)))
+    left, right = values_by_key(a.config), values_by_key(b.config)
+    first, second = values_by_key(decide(a.config)), values_by_key(decide(b.config))
     found = []
     for key in dict.fromkeys([*left, *right]):
         x, y = left.get(key, ABSENT), right.get(key, ABSENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import STAND_IN, Settings, own_data
+from metaexp.core.nested import values_by_key
 from metaexp.core.task_fit import is_stand_in
 from metaexp.data.classification.preprocessing import Augmentation
 from metaexp.results.verdict import without_validation
@@ -215,22 +216,8 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     Returns:
         Each as ``key=value``.
     """
-    ours, theirs = dict(leaves(numeric_part(config))), dict(leaves(numeric_part(published)))
+    ours, theirs = values_by_key(numeric_part(config)), values_by_key(numeric_part(published))
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     found = [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
     return without_validation(found, config)
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted key and value of everything in nested mappings.
-
-    Args:
-        value: The nested mappings.
-        path: What comes before each key; empty, or it ends with a dot.
-    """
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from leaves(item, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", item

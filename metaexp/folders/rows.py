@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
+from metaexp.core.nested import at_key
 from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs, size_of
 from metaexp.folders.state import STATES, RunState, State, is_in_use, read_run, steps_done
 from metaexp.results.display.wording import NOTHING, format_score, format_task
 from metaexp.results.record import Score, Task
-from metaexp.results.run_table import at_key
 from metaexp.search.files import REPORT_FILE
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.folder import Sweep, open_sweep

@@ -11,11 +11,12 @@ from typing import Any
 from metaexp.config.classes.attributes import attribute_of
 from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
-from metaexp.config.identity import leaves, with_added_keys
+from metaexp.config.identity import with_added_keys
 from metaexp.config.purpose import Purpose
 from metaexp.core.counted import counted
 from metaexp.core.errors import MetaexpError, RunFolderError, first_line
 from metaexp.core.json_lines import METRICS_FILE
+from metaexp.core.nested import values_by_key
 from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
 from metaexp.folders.listing import format_rows, format_size
@@ -153,7 +154,7 @@ def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> 
         why = plain(first_line(error))[:300]
         return ["overrides of the command line (the defaults cannot be composed here: " + why + ")",
                 *(f"  {plain(item)}" for item in given)]  # fmt: skip
-    ours, theirs = (dict(leaves(_settings(config))) for config in map(with_added_keys, (state.config, defaults)))
+    ours, theirs = (values_by_key(_settings(config)) for config in map(with_added_keys, (state.config, defaults)))
     changed = [key for key in {**theirs, **ours} if ours.get(key, _MISSING) != theirs.get(key, _MISSING)]
     if not changed:
         return ["settings: the defaults"]

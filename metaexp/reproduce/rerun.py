@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.accelerators import why_missing
 from metaexp.config.compose import Composer
-from metaexp.config.identity import config_hash, leaves, numeric_part
+from metaexp.config.identity import config_hash, numeric_part
 from metaexp.config.initial_weights import check_digest, digest_of, weights_file
 from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
@@ -19,6 +19,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.nested import values_by_key
 from metaexp.reproduce.difference import RunComparison, compare_folders, first_step, last_step_of
 from metaexp.results.privacy import BLANK
 from metaexp.results.provenance import git_state, versions
@@ -174,7 +175,7 @@ def _is_below(run: Path, outputs: str) -> bool:
 
 def _check_same(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Only the places of files may change. Their content is compared by the digest of the data."""
-    then, now = dict(leaves(before)), dict(leaves(after))
+    then, now = values_by_key(before), values_by_key(after)
     blank = [key for key, value in now.items() if isinstance(value, str) and BLANK in value]
     if blank:
         raise ConfigError([f"{key} was blanked when the run was published; give it: {key}=..." for key in blank])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import decimals
+from metaexp.core.nested import at_key
 from metaexp.core.terminal_text import plain
 from metaexp.results.episodes import check_tested
 from metaexp.results.record import RunRecord, read_record
@@ -155,21 +156,6 @@ def _row_keys() -> tuple[str, ...]:
 def _value(key: str, row: Row, config: Mapping[str, Any]) -> list[Any]:
     """The value of a key in a list; an empty list where there is no such key."""
     return [row[key]] if key in row else at_key(config, key)
-
-
-def at_key(config: Mapping[str, Any], key: str) -> list[Any]:
-    """Return the value at a dotted key of a configuration in a list; an empty list where there is no such key.
-
-    Args:
-        config: The configuration.
-        key: Such as ``train.steps``.
-    """
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return []
-        value = value[part]
-    return [value]
 
 
 def _fits(value: Any, wanted: Any) -> bool:

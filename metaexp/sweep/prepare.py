@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.nested import values_by_key
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete, is_left
 from metaexp.sweep.expand import check_initial_weights, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
@@ -232,8 +233,8 @@ def _parent(job: FrozenJob) -> list[str | int] | None:
 
 def _format_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """``algorithm.inner_lr was 0.4 and is 0.1``: keys that decide numbers, or, if none of those changed, other keys."""
-    pairs = [(dict(_leaves(then)), dict(_leaves(now)))]
-    pairs.insert(0, (dict(_leaves(numeric_part(then))), dict(_leaves(numeric_part(now)))))
+    pairs = [(values_by_key(then), values_by_key(now))]
+    pairs.insert(0, (values_by_key(numeric_part(then)), values_by_key(numeric_part(now))))
     for before, after in pairs:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if keys:
@@ -243,14 +244,6 @@ def _format_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             ]
             return ", ".join(parts) + (f" and {len(keys) - _MOST_KEYS} more keys" if len(keys) > _MOST_KEYS else "")
     return "a value"
-
-
-def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from _leaves(item, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", item
 
 
 def _with_group(jobs: Sequence[FrozenJob], group: str) -> list[FrozenJob]:

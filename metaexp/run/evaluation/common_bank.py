@@ -10,8 +10,9 @@ import numpy as np
 
 from metaexp.compare.banks import OddRuns, odd_runs
 from metaexp.compare.gather import Run, with_test
-from metaexp.compare.rows import flatten, group
+from metaexp.compare.rows import group
 from metaexp.core.errors import MachineError, RunFolderError
+from metaexp.core.nested import values_by_key
 from metaexp.results.episodes import read_episodes, tested_episodes
 from metaexp.results.evaluations import evaluations
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -52,7 +53,7 @@ def overrides_for(run: Run, model: Run) -> list[str]:
         run: The run to test.
         model: The run whose episodes are wanted.
     """
-    own, wanted = dict(flatten(run.record.config)), dict(flatten(model.record.config))
+    own, wanted = values_by_key(run.record.config), values_by_key(model.record.config)
     return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
 
 

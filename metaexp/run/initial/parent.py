@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from metaexp.config.command_line.override_text import key_of, quote_home
 from metaexp.config.command_line.section_overrides import FROM
 from metaexp.config.compose import Composer
-from metaexp.config.identity import deviations, leaves, with_added_keys, without_defaults
+from metaexp.config.identity import deviations, with_added_keys, without_defaults
 from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
@@ -23,6 +23,7 @@ from metaexp.core.disk.files import make_folder, open_regular, read_regular, wri
 from metaexp.core.disk.locks import RUN_LOCK, is_locked
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
+from metaexp.core.nested import values_by_key
 from metaexp.results.beginning import ParentRun
 from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -200,7 +201,7 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) -> list[str]:
     """A sentence if keys differ that may not."""
-    then, now = (dict(leaves(without_defaults(with_added_keys(config)))) for config in (before, after))
+    then, now = (values_by_key(without_defaults(with_added_keys(config))) for config in (before, after))
     changed = [key for key in {**then, **now} if (key in then, then.get(key)) != (key in now, now.get(key))]
     tests_last = after["eval"].get("weights") == "last"  # then validation tasks, which the task shapes, choose nothing
     may_change = tuple(dict.fromkeys((*MAY_CHANGE, *(_OF_THE_TEST if tests_last else ()))))
