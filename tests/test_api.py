@@ -284,7 +284,7 @@ for before in ("", "mx.runs", "mx.train", "from metaexp.compare.comparison impor
         mx.compare("nowhere", by=["seed"])
     except mx.MetaexpError as error:
         print(error, flush=True)
-    from metaexp.compare.rows import Rows
+    from metaexp.compare.rows import RowOfRuns
     assert callable(mx.compare) and mx.compare.__name__ == "metaexp.compare"
     os._exit(0)
 """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaexp.compare.gather import Run
-from metaexp.compare.rows import Group, format_setting
+from metaexp.compare.rows import Group, format_yaml_value
 from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
 from metaexp.core.nested import values_by_key
@@ -84,7 +84,7 @@ def differing_bank_settings(runs: Sequence[Run]) -> list[str]:
     keys = [key for key in dict.fromkeys(k for leaf in leaves for k in leaf) if key.startswith((*_KEYS, "data hash"))]
     found = []
     for key in keys:
-        values = list(dict.fromkeys(format_setting(leaf.get(key, "-")) for leaf in leaves))
+        values = list(dict.fromkeys(format_yaml_value(leaf.get(key, "-")) for leaf in leaves))
         if len(values) > 1:
             found.append(f"{key}: {', '.join(values)}")
     return found

@@ -15,7 +15,7 @@ from metaexp.compare.differences import Difference, differing_settings
 from metaexp.compare.domains import with_domains
 from metaexp.compare.gather import LeftOut, Run
 from metaexp.compare.learning import read_histories
-from metaexp.compare.rows import Decide, Group, Rows, group, rows
+from metaexp.compare.rows import Decide, Group, RowOfRuns, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
 from metaexp.core.metric import is_hit_rate, larger_is_better
 from metaexp.results.display.names import format_label
@@ -95,7 +95,7 @@ class Table:
         metric: accuracy or mse.
         bank: The hash of the test episodes.
         n_episodes: How many of them.
-        rows: Rows of several seeds first, the best mean first; then rows of one seed, which have no rank.
+        rows: RowOfRuns of several seeds first, the best mean first; then rows of one seed, which have no rank.
         pairs: Every pair of rows; ``first`` and ``second`` are indices of ``rows``.
         differences: The settings and conditions that are not the same in all rows.
     """
@@ -185,7 +185,7 @@ def compare(
     return Comparison(title, tables, [*left_out, *unread], command, histories)
 
 
-def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:
+def _table(item: Group, members: Sequence[RowOfRuns], decide: Decide) -> Table:
     larger = larger_is_better(item.metric)
     means = [fmean(run.test.mean for run in row.runs) for row in members]
     order = sorted(
@@ -210,14 +210,14 @@ def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:
     )
 
 
-def _names(members: Sequence[Rows]) -> list[str]:
+def _names(members: Sequence[RowOfRuns]) -> list[str]:
     """The names of rows in full; where two would have the same, their labels, which differ."""
     records = [row.runs[0].record for row in members]
     names = [format_label(row.label, r.algorithm, r.config) for row, r in zip(members, records, strict=True)]
     return [name if names.count(name) == 1 else row.label for row, name in zip(members, names, strict=True)]
 
 
-def _row(row: Rows, name: str, index: int, verdicts: Verdicts) -> RowResult:
+def _row(row: RowOfRuns, name: str, index: int, verdicts: Verdicts) -> RowResult:
     records, places = [run.record for run in row.runs], verdicts.places[index]
     pair = next((n for n, pair in enumerate(verdicts.pairs) if (pair.first, pair.second) == (0, index)), None)
     return RowResult(

@@ -10,8 +10,8 @@ from metaexp.compare.rows import (
     ABSENT,
     OF_TEST,
     Decide,
-    Rows,
-    format_setting,
+    RowOfRuns,
+    format_yaml_value,
     is_of_task,
     settings,
     with_named_weights,
@@ -40,7 +40,7 @@ class Difference:
     own: bool
 
 
-def differing_settings(members: Sequence[Rows], decide: Decide) -> list[Difference]:
+def differing_settings(members: Sequence[RowOfRuns], decide: Decide) -> list[Difference]:
     """Return the settings and conditions that are not the same in all rows; what concerns fairness comes first.
 
     Args:
@@ -81,7 +81,7 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
 
 
 def _texts(row: Sequence[dict[str, Any]], key: str) -> str:
-    return ", ".join(dict.fromkeys(format_setting(leaf.get(key, ABSENT)) for leaf in row))
+    return ", ".join(dict.fromkeys(format_yaml_value(leaf.get(key, ABSENT)) for leaf in row))
 
 
 def _shown(row: Sequence[dict[str, Any]], key: str) -> str:

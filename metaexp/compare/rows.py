@@ -40,8 +40,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The runs of a row.
+class RowOfRuns:
+    """A row of a table, as its runs.
 
     Attributes:
         label: Its name.
@@ -66,7 +66,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
+def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[RowOfRuns]:
     """Make the rows of a group.
 
     Args:
@@ -82,7 +82,7 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
     differing = _differing(decided)
     if by:
         _check_keys(by, leaves)
-        identities = [tuple((key, format_setting(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
+        identities = [tuple((key, format_yaml_value(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
         return _named_by(identities, runs, by, differing, leaves)
     trained = [key for key in differing if key != OF_TEST]
     members = _members(runs, decided, trained)
@@ -91,14 +91,14 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
     else:
         differing = trained
     labels = _labels([leaves[indices[0]] for indices in members], differing)
-    return [Rows(name, [runs[i] for i in indices], []) for name, indices in zip(labels, members, strict=True)]
+    return [RowOfRuns(name, [runs[i] for i in indices], []) for name, indices in zip(labels, members, strict=True)]
 
 
 def _members(runs: Sequence[Run], decided: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[list[int]]:
     """The indices of the runs of each row: those of one algorithm with the same values of some keys."""
     found: dict[Any, list[int]] = {}
     for index, (run, leaf) in enumerate(zip(runs, decided, strict=True)):
-        identity = tuple(format_setting(leaf.get(key, ABSENT)) for key in keys)
+        identity = tuple(format_yaml_value(leaf.get(key, ABSENT)) for key in keys)
         found.setdefault((run.record.algorithm, identity), []).append(index)
     return list(found.values())
 
@@ -149,14 +149,14 @@ def _beside_configuration(record: RunRecord) -> dict[str, Any]:
     return found
 
 
-def format_setting(value: Any) -> str:
+def format_yaml_value(value: Any) -> str:
     """Return a setting as it stands in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{', '.join(map(format_setting, value))}]"
+        return f"[{', '.join(map(format_yaml_value, value))}]"
     return str(value)
 
 
@@ -169,7 +169,7 @@ def _differing(decided: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys that decide numbers and are not the same in all runs, without the seed and the task."""
     keys = list(dict.fromkeys(key for leaf in decided for key in leaf))
     kept = [key for key in keys if key != "seed" and not key.startswith("task.")]
-    return [key for key in kept if len({format_setting(leaf.get(key, ABSENT)) for leaf in decided}) > 1]
+    return [key for key in kept if len({format_yaml_value(leaf.get(key, ABSENT)) for leaf in decided}) > 1]
 
 
 def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
@@ -186,7 +186,7 @@ def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> li
             peers = [peer for peer in peers if peer["experiment"] == leaf["experiment"]]
             others = {_method(other) or name for other in leaves if other["experiment"] != leaf["experiment"]}
             name = (_without_task(leaf) if method in others else method) or name
-        keys = [key for key in differing if len({format_setting(peer.get(key, ABSENT)) for peer in peers}) > 1]
+        keys = [key for key in differing if len({format_yaml_value(peer.get(key, ABSENT)) for peer in peers}) > 1]
         labels.append(" ".join([name, *(_pair(key, leaf) for key in keys)]))
     return labels
 
@@ -203,7 +203,7 @@ def _without_task(leaf: Mapping[str, Any]) -> str:
 
 def _pair(key: str, leaf: Mapping[str, Any]) -> str:
     short = key.removeprefix("algorithm.").removesuffix("._target_")
-    text = format_setting(leaf.get(key, ABSENT))
+    text = format_yaml_value(leaf.get(key, ABSENT))
     return f"{short}={text.rpartition('.')[2] if key.endswith('_target_') else text}"
 
 
@@ -213,7 +213,7 @@ def _named_by(
     by: Sequence[str],
     differing: Sequence[str],
     leaves: Sequence[Mapping[str, Any]],
-) -> list[Rows]:
+) -> list[RowOfRuns]:
     found: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for index, identity in enumerate(identities):
         found.setdefault(identity, []).append(index)
@@ -226,9 +226,9 @@ def _named_by(
         pooled = [
             key
             for key in differing
-            if key not in by and len({format_setting(leaves[i].get(key, ABSENT)) for i in indices}) > 1
+            if key not in by and len({format_yaml_value(leaves[i].get(key, ABSENT)) for i in indices}) > 1
         ]
-        result.append(Rows(" ".join(names), [runs[i] for i in indices], pooled))
+        result.append(RowOfRuns(" ".join(names), [runs[i] for i in indices], pooled))
     return result
 
 

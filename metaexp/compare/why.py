@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metaexp.compare.output.wording import format_difference, format_range
-from metaexp.compare.rows import ABSENT, Decide, format_setting
+from metaexp.compare.rows import ABSENT, Decide, format_yaml_value
 from metaexp.compare.statistics.effects import Array
 from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.counted import counted
@@ -141,7 +141,7 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
 
 
 def _differ(kind: str, values: Mapping[str, tuple[Any, Any]]) -> list[Finding]:
-    return [Finding(kind, key, format_setting(x), format_setting(y)) for key, (x, y) in values.items() if x != y]
+    return [Finding(kind, key, format_yaml_value(x), format_yaml_value(y)) for key, (x, y) in values.items() if x != y]
 
 
 def _differ_by_name(kind: str, a: Mapping[str, str], b: Mapping[str, str], names: Iterable[str] = ()) -> list[Finding]:
@@ -162,7 +162,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
         x, y = left.get(key, ABSENT), right.get(key, ABSENT)
         if x == y and isinstance(x, bool) == isinstance(y, bool):
             continue
-        decides = format_setting(first.get(key, ABSENT)) != format_setting(second.get(key, ABSENT))
+        decides = format_yaml_value(first.get(key, ABSENT)) != format_yaml_value(second.get(key, ABSENT))
         kind = "configuration" if decides else "other settings"
         if key == "seed":
             kind = "seed"
@@ -170,7 +170,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
             kind = "test episodes"
         elif key.startswith("device.") and kind == "other settings":
             kind = "machine"
-        found.append(Finding(kind, key, format_setting(x), format_setting(y)))
+        found.append(Finding(kind, key, format_yaml_value(x), format_yaml_value(y)))
     return found
 
 

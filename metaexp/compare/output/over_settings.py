@@ -8,7 +8,7 @@ from typing import NamedTuple
 from metaexp.compare.comparison import RowResult, Table
 from metaexp.compare.output.colours import Look
 from metaexp.compare.output.figure_data import FigureData, Series, make_point
-from metaexp.compare.rows import ABSENT, format_setting, is_of_task, settings
+from metaexp.compare.rows import ABSENT, format_yaml_value, is_of_task, settings
 from metaexp.core.metric import format_metric_name, is_hit_rate
 from metaexp.results.display.names import full_name
 from metaexp.results.figures.style import FEWEST_POINTS
@@ -68,8 +68,8 @@ def _lines(
     for row in rows:
         leaf, algorithm = leaves[row.label], row.runs[0].record.algorithm
         peers = [leaves[other.label] for other in rows if other.runs[0].record.algorithm == algorithm]
-        apart = [key for key in rest if len({format_setting(peer.get(key, ABSENT)) for peer in peers}) > 1]
-        own = [f"{key.removeprefix('algorithm.')}={format_setting(leaf.get(key, ABSENT))}" for key in apart]
+        apart = [key for key in rest if len({format_yaml_value(peer.get(key, ABSENT)) for peer in peers}) > 1]
+        own = [f"{key.removeprefix('algorithm.')}={format_yaml_value(leaf.get(key, ABSENT))}" for key in apart]
         values = [leaf.get(key) for key in numbers]
         place = tuple(float(value) for value in values if isinstance(value, int | float))
         line = found.setdefault((algorithm, *own), _Line(" ".join([full_name(algorithm), *own]), {}))

@@ -10,7 +10,7 @@ from metaexp.compare.comparison import Comparison, RowResult, Table
 from metaexp.compare.output.escape import escape_latex
 from metaexp.compare.output.figure_data import FigureData
 from metaexp.compare.output.paper_figures import draw_paper
-from metaexp.compare.rows import format_setting, settings
+from metaexp.compare.rows import format_yaml_value, settings
 from metaexp.compare.statistics.pairs import Estimate
 from metaexp.core.metric import decimals, format_digits, format_metric_name, is_hit_rate
 from metaexp.results.display.names import ALGORITHMS, papers_of, to_bibtex
@@ -224,7 +224,7 @@ def _settings_of(row: RowResult) -> dict[str, str]:
     leaves: list[dict[str, Any]] = [settings(run.record) for run in row.runs]
     keys = dict.fromkeys(key for leaf in leaves for key in leaf if not key.startswith(_HIDDEN))
     return {
-        key: clean_text(", ".join(dict.fromkeys(format_setting(leaf.get(key, NOTHING)) for leaf in leaves)))
+        key: clean_text(", ".join(dict.fromkeys(format_yaml_value(leaf.get(key, NOTHING)) for leaf in leaves)))
         for key in keys
     }
 
