@@ -142,7 +142,7 @@ def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
             else "was not tested (eval.test=false)."
         )
     values = read_metric(folder / METRICS_OF_EPISODES, score)
-    _check_several(score)
+    check_several(score)
     domains = tuple(read_domains(folder / EPISODES_FILE)) if record.domains else ()
     per_step = np.array([values], dtype=np.float64)
     return Run(folder, record, per_step, score, record.episode_bank, domains, _classes(folder, record))
@@ -155,11 +155,12 @@ def _classes(folder: Path, record: RunRecord) -> tuple[ClassResult, ...]:
 def _episodes(path: Path, test: Score, sha256: str | None) -> Array:
     """Read a file of episodes, (steps + 1, E), and check that it is the one that was recorded."""
     per_step = np.array(tested_episodes(path, test, sha256), dtype=np.float64)
-    _check_several(test)
+    check_several(test)
     return per_step
 
 
-def _check_several(test: Score) -> None:
+def check_several(test: Score) -> None:
+    """Raise RunFolderError when a test has one episode, which gives no interval."""
     if test.n_episodes < 2:
         raise RunFolderError(f"was tested on {test.n_episodes} episode; an interval needs at least two.")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metaexp.compare.gather import LeftOut, Run
+from metaexp.compare.gather import LeftOut, Run, check_several
 from metaexp.compare.rows import Decide
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import read_domains, tested_episodes
@@ -89,5 +89,4 @@ def _check(test: Evaluation) -> None:
         raise RunFolderError(f"{test.trained_classes} of the test classes were trained on.")
     if test.changed_code:
         raise RunFolderError(f"your own code was edited since the training ({', '.join(test.changed_code)}).")
-    if test.test.n_episodes < 2:
-        raise RunFolderError(f"was tested on {test.test.n_episodes} episode; an interval needs at least two.")
+    check_several(test.test)

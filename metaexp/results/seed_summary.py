@@ -50,7 +50,7 @@ def write_summary(
     return whole
 
 
-def rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
+def seed_rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
     """Return lines of a table: the seed, its test score, its verdict; and one for all seeds if there are several.
 
     Args:

@@ -17,7 +17,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
 from metaexp.machine.device import Compute
-from metaexp.results.figures.episodes import Shown, adapted_episodes
+from metaexp.results.figures.episodes import AdaptedEpisode, adapted_episodes
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
 from metaexp.results.figures.run_curves import draw_curves, format_title
 from metaexp.results.per_class.figure import hardest_classes
@@ -103,7 +103,7 @@ def _classified(subject: Subject) -> dict[str, Path]:
             scores = algorithm.predict(algorithm.adapt(episode.support), episode.query.x).float()
         sure = scores.softmax(-1).amax(-1) if _gives_probabilities(algorithm) else None
         predicted = scores.argmax(-1)
-        shown.append(Shown(*episode.support[:2], *episode.query[:2], predicted, sure))
+        shown.append(AdaptedEpisode(*episode.support[:2], *episode.query[:2], predicted, sure))
     path = subject.plots / "adapted_episodes.png"
     adapted_episodes(path, f"{subject.title}: test episodes 0 to {len(shown) - 1}", shown)
     return {"adapted_episodes": path}

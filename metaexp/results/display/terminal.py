@@ -28,7 +28,7 @@ from metaexp.results.own_code import format_edited
 from metaexp.results.per_class.files import CLASSES_FILE, format_hardest, read_classes
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RunRecord, Score
-from metaexp.results.seed_summary import SUMMARY_FILE, format_notes, rows
+from metaexp.results.seed_summary import SUMMARY_FILE, format_notes, seed_rows
 from metaexp.results.seeds import SeedsResult
 
 
@@ -225,7 +225,7 @@ def print_seeds(
     table.add_column("")
     table.add_column(f"{format_metric_name(metric)}, 95 % interval", justify="right")
     table.add_column("verdict")
-    for row in rows(records, whole):
+    for row in seed_rows(records, whole):
         table.add_row(*row)
     for seed, error in failed.items():
         table.add_row(f"seed {seed}", "failed", error)

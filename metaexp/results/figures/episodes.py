@@ -20,7 +20,7 @@ _GAP = 0.9
 _ROW = 1.62
 
 
-class Shown(NamedTuple):
+class AdaptedEpisode(NamedTuple):
     """One episode after adaptation, in arrays or tensors.
 
     Attributes:
@@ -40,7 +40,7 @@ class Shown(NamedTuple):
     confidence: Any | None = None
 
 
-def adapted_episodes(path: Path, title: str, episodes: Sequence[Shown]) -> None:
+def adapted_episodes(path: Path, title: str, episodes: Sequence[AdaptedEpisode]) -> None:
     """Draw one row per episode: support images with their labels, then queries with the predictions.
 
     Right answers have a tick and a green frame, wrong ones a cross, a red frame and the true label. Where there are
@@ -93,7 +93,7 @@ def _choose(labels: Array) -> list[int]:
     return positions
 
 
-def _headings(axes: Axes, title: str, episode: Shown, shown: tuple[int, int], size: float) -> None:
+def _headings(axes: Axes, title: str, episode: AdaptedEpisode, shown: tuple[int, int], size: float) -> None:
     totals = (len(episode.support_y), len(episode.query_y))
     names = ("support set", "queries")
     more = (": given with labels", ": predictions after adaptation")
@@ -104,7 +104,7 @@ def _headings(axes: Axes, title: str, episode: Shown, shown: tuple[int, int], si
         axes.text(x, -0.28, name + (meaning if count > 3 else "") + part, size=size, color=GREY, va="center")
 
 
-def _support_row(axes: Axes, y: float, episode: Shown, chosen: Sequence[int], size: float) -> None:
+def _support_row(axes: Axes, y: float, episode: AdaptedEpisode, chosen: Sequence[int], size: float) -> None:
     labels = to_array(episode.support_y).astype(int)
     for column, index in enumerate(chosen):
         _image(axes, column, y, episode.support_x[index], GREY, 0.6)
@@ -113,7 +113,7 @@ def _support_row(axes: Axes, y: float, episode: Shown, chosen: Sequence[int], si
         )
 
 
-def _query_row(axes: Axes, y: float, x: float, episode: Shown, chosen: Sequence[int], size: float) -> None:
+def _query_row(axes: Axes, y: float, x: float, episode: AdaptedEpisode, chosen: Sequence[int], size: float) -> None:
     labels, predicted = to_array(episode.query_y).astype(int), to_array(episode.predicted).astype(int)
     confidence = None if episode.confidence is None else to_array(episode.confidence)
     for column, index in enumerate(chosen):

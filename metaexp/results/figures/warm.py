@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
-from metaexp.results.figures.episodes import Shown, adapted_episodes
+from metaexp.results.figures.episodes import AdaptedEpisode, adapted_episodes
 from metaexp.results.figures.fits import Fit, function_fits
 from metaexp.results.history import Curve
 from metaexp.results.record import Score
@@ -37,8 +37,8 @@ def draw_figures_once(classification: bool) -> None:
             function_fits(path, "maml", [Fit(x, x, x, x, {0: 0.0 * x, 1: 0.5 * x, 5: x})])
 
 
-def _episode(row: int) -> Shown:
+def _episode(row: int) -> AdaptedEpisode:
     """As of 5-way 1-shot, the most usual setting, with right and wrong answers and the digits of all percentages."""
     support, query = np.arange(5), np.repeat(np.arange(5), 2)
     images = [np.eye(28)] * 10
-    return Shown(images, support, images, query, np.roll(query, 1), (np.arange(10) * 10 + row * 3) / 100)
+    return AdaptedEpisode(images, support, images, query, np.roll(query, 1), (np.arange(10) * 10 + row * 3) / 100)

@@ -21,7 +21,7 @@ from metaexp.core.json_lines import METRICS_FILE, encode
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.figures import style
 from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
-from metaexp.results.figures.episodes import Shown, _choose, adapted_episodes, name_of_class
+from metaexp.results.figures.episodes import AdaptedEpisode, _choose, adapted_episodes, name_of_class
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
 from metaexp.results.figures.run_curves import draw_curves
 from metaexp.results.figures.style import GREEN, VERMILION
@@ -45,7 +45,7 @@ def _episodes(path: Path, top: float = 0.9, title: str = "maml") -> None:
     x = torch.rand(6, 1, 5, 5, generator=torch.Generator().manual_seed(0)) * top
     x[:, :, 0, 0] = 2.0
     y = torch.tensor([2, 0, 1, 0, 2, 1])
-    adapted_episodes(path, title, [Shown(x, y, x, y, y, torch.full((6,), top))])
+    adapted_episodes(path, title, [AdaptedEpisode(x, y, x, y, y, torch.full((6,), top))])
 
 
 def _functions(path: Path, top: float = 0.9, title: str = "maml") -> None:
@@ -97,8 +97,8 @@ def _share(path: Path, colour: str) -> float:
 
 def test_right_answers_are_framed_green_and_wrong_ones_red(tmp_path: Path) -> None:
     x, y = torch.rand(4, 1, 5, 5), torch.tensor([0, 1, 2, 3])
-    adapted_episodes(tmp_path / "right.png", "maml", [Shown(x, y, x, y, y)])
-    adapted_episodes(tmp_path / "wrong.png", "maml", [Shown(x, y, x, y, y.roll(1))])
+    adapted_episodes(tmp_path / "right.png", "maml", [AdaptedEpisode(x, y, x, y, y)])
+    adapted_episodes(tmp_path / "wrong.png", "maml", [AdaptedEpisode(x, y, x, y, y.roll(1))])
     assert _share(tmp_path / "right.png", GREEN) > 0.001
     assert _share(tmp_path / "right.png", VERMILION) == 0
     assert _share(tmp_path / "wrong.png", VERMILION) > 0.001
@@ -108,7 +108,7 @@ def test_right_answers_are_framed_green_and_wrong_ones_red(tmp_path: Path) -> No
 @pytest.mark.parametrize("shape", [(3, 6, 6), (6, 6)])
 def test_colour_images_and_sequences_are_shown_too(shape: tuple[int, ...], tmp_path: Path) -> None:
     x, y = torch.rand(2, *shape), torch.tensor([0, 1])
-    adapted_episodes(tmp_path / "a.png", "maml", [Shown(x, y, x, y, y)])
+    adapted_episodes(tmp_path / "a.png", "maml", [AdaptedEpisode(x, y, x, y, y)])
     assert (tmp_path / "a.png").exists()
 
 
@@ -129,7 +129,7 @@ def test_classes_have_letters_and_then_numbers() -> None:
         lambda path: learning_curve(path, "x", "accuracy", Curve([1, 2], [0.5, 0.6]), NOTHING, 1, None),
         lambda path: adaptation_curve(path, "x", [Score("mse", 1.0, 0.1, 6)] * 2),
         lambda path: adapted_episodes(path, "x", []),
-        lambda path: adapted_episodes(path, "x", [Shown(*[torch.zeros(2)] * 5)]),
+        lambda path: adapted_episodes(path, "x", [AdaptedEpisode(*[torch.zeros(2)] * 5)]),
         lambda path: function_fits(path, "x", []),
         lambda path: continuations(path, "x", []),
     ],
