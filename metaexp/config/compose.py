@@ -141,7 +141,7 @@ class Composer:
         misapplied, absent = apply(given.values, composed.config)
         config, unresolved = resolve_all(composed.config)
         if "debug" in composed.choices:
-            _add_tag(config, "debug")
+            _add_debug_tag(config)
         left_open = composed.part.leaves_run_dir
         run_dir, dir_problems = (None, []) if left_open else read_hydra_dir("run", composed.hydra, config)
         settings = check(
@@ -219,11 +219,11 @@ class Composer:
         return {name: choices for name in sorted(names) if (choices := self.loader.get_group_options(name))}
 
 
-def _add_tag(config: dict[str, Any], tag: str) -> None:
-    """Give a configuration a tag beside its own. A preset's list of tags would be replaced by that of the command."""
+def _add_debug_tag(config: dict[str, Any]) -> None:
+    """Give a configuration the tag ``debug`` beside its own. The command's list of tags would replace a preset's."""
     own = config.get("tags") or []
-    if isinstance(own, list) and tag not in own:
-        config["tags"] = [*own, tag]
+    if isinstance(own, list) and "debug" not in own:
+        config["tags"] = [*own, "debug"]
 
 
 def chosen_files(hydra: DictConfig) -> dict[str, str]:

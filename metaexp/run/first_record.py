@@ -11,7 +11,7 @@ from typing import Any, Literal
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
 from metaexp.core.shapes import trains_on_batches
-from metaexp.data.classification.trained_classes import all_class_ids, classes_trained_on
+from metaexp.data.classification.trained_classes import classes_trained_on, training_class_ids
 from metaexp.machine.environment import OWN_CODE
 from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
@@ -33,7 +33,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     settings, parts = setup.settings, setup.parts
     parent = provenance.parent
     before = None if parent is None else read_record(parent.folder)
-    trained = sorted({*all_class_ids(parts.dataset, "train"), *parts.trained_before})
+    trained = sorted({*training_class_ids(parts.dataset), *parts.trained_before})
     return RunRecord(
         status="running",
         name=settings.name,

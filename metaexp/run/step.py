@@ -197,7 +197,7 @@ class MetaStep:
             replaced.append(buffers)
         if traces is not None:
             traces.check("training tasks")
-            traces.warn_of_noise("training tasks")
+            traces.warn_of_noise()
         return Partial(
             losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(self.algorithm, replaced, tasks)
         )

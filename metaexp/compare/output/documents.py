@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
@@ -51,7 +52,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         fair = [item for item in table.differences if not item.own]
         if fair:
             console.print(Text("What differs between the rows (the settings of the algorithms are on the page):"))
-            _print(settings_cells(_with(table, own=False)), console)
+            _print(settings_cells(replace(table, differences=fair)), console)
         for warning in format_pooled_warnings(table):
             console.print(Text(plain(warning), style="yellow"))
     if (across := tasks_cells(comparison)).rows:
@@ -61,12 +62,6 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(STAR))
     for item in comparison.left_out:
         console.print(Text(f"left out: {plain(item.name)}: {plain(item.reason)}"), soft_wrap=True)
-
-
-def _with(table: Table, own: bool) -> Table:
-    from dataclasses import replace
-
-    return replace(table, differences=[item for item in table.differences if item.own == own])
 
 
 def _print(cells: Cells, console: Console) -> None:

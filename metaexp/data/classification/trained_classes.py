@@ -12,14 +12,9 @@ ClassIds = Mapping[str, frozenset[str]]
 """Class -> its identifiers."""
 
 
-def all_class_ids(dataset: MetaDataset, split: Split) -> list[str]:
-    """Return the identifiers of all classes of a split, sorted; none in regression.
-
-    Args:
-        dataset: The loaded dataset.
-        split: ``train``, ``val`` or ``test``.
-    """
-    return sorted({identifier for ids in dataset.class_ids(split).values() for identifier in ids})
+def training_class_ids(dataset: MetaDataset) -> list[str]:
+    """Return the identifiers of all classes of the training split, sorted; none in regression."""
+    return sorted({identifier for ids in dataset.class_ids("train").values() for identifier in ids})
 
 
 def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], allowed: bool) -> int:

@@ -91,14 +91,13 @@ def format_task(task: Task | TaskShape) -> str:
     return f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"{task.k_shot}-shot"
 
 
-def shown_steps(last: int, most: int = 10) -> list[int]:
-    """Return the adaptation steps that a table or a line shows: all, or 0, 1, 2, 5, 10, 20, ... and the last.
+def shown_steps(last: int) -> list[int]:
+    """Return the adaptation steps that a table or a line shows: all up to 10, or 0, 1, 2, 5, 10, 20, ... and the last.
 
     Args:
         last: The largest number.
-        most: How many steps are shown one by one, beside step 0.
     """
-    if last <= most:
+    if last <= 10:
         return list(range(last + 1))
     round_numbers = (digit * 10**power for power in range(len(str(last))) for digit in (1, 2, 5))
     return [0, *(step for step in round_numbers if step < last), last]

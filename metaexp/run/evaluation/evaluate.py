@@ -22,7 +22,7 @@ from metaexp.core.metric import Metric
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems, is_stand_in
 from metaexp.core.types import EvalResult
 from metaexp.data.base import Dataset, MetaDataset, TaskSource
-from metaexp.data.classification.trained_classes import all_class_ids, count_trained
+from metaexp.data.classification.trained_classes import count_trained, training_class_ids
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
 from metaexp.models.base import never_collected
@@ -165,9 +165,9 @@ def _training_classes(
         return recorded
     settings = own()
     if settings.resolved["dataset"] == asked.resolved["dataset"]:
-        return all_class_ids(dataset, "train")
+        return training_class_ids(dataset)
     try:
-        return all_class_ids(load_dataset(settings, compute, display.print_line), "train")
+        return training_class_ids(load_dataset(settings, compute, display.print_line))
     except DataError as error:
         display.print_line(f"warning: whether test classes were trained on is not known: {error}")
         return []

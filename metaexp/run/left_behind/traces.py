@@ -147,19 +147,15 @@ class Traces:
                 f"computed later would start from that. {' '.join(_ADVICE[kind] for kind in changed if changed[kind])}"
             )
 
-    def warn_of_noise(self, what: str) -> None:
-        """Warn of numbers drawn in training that the run does not seed. In tests it is found by what they give.
-
-        Args:
-            what: The kind of task, for the message.
-        """
+    def warn_of_noise(self) -> None:
+        """Warn of numbers drawn in training that the run does not seed. In tests it is found by what they give."""
         later = numpy_and_python_states() if self._noise else {}
         drawn = [library for library, state in self._noise.items() if later[library] != state]
         if drawn:
             log.warning(
-                "%s draws random numbers of %s while it computes %s, which the run does not seed: it cannot be "
-                "repeated. Draw them from torch's own generator, which is seeded in each step.",
-                type(self._algorithm).__name__, " and ".join(drawn), what,
+                "%s draws random numbers of %s while it computes training tasks, which the run does not seed: it "
+                "cannot be repeated. Draw them from torch's own generator, which is seeded in each step.",
+                type(self._algorithm).__name__, " and ".join(drawn),
             )  # fmt: skip
 
     def _check_names(self, what: str) -> None:
