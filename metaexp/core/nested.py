@@ -1,8 +1,10 @@
-"""Values of nested mappings, such as configurations, by dotted key."""
+"""Nested mappings, such as configurations: their values by dotted key, and their digest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -35,3 +37,8 @@ def at_key(nested: Mapping[str, Any], key: str) -> list[Any]:
             return []
         value = value[part]
     return [value]
+
+
+def sha256_of(nested: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return the SHA-256 (hex) of values that JSON can hold, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(nested, sort_keys=True).encode()).hexdigest()

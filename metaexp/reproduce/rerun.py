@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.nested import values_by_key
+from metaexp.core.nested import sha256_of, values_by_key
 from metaexp.reproduce.difference import RunComparison, compare_folders, first_step, last_step_of
 from metaexp.results.privacy import BLANK
 from metaexp.results.provenance import git_state, versions
@@ -243,7 +242,7 @@ def _place(run: Path, record: RunRecord, settings: Settings, fresh: bool) -> Pat
     git = git_state()
     device = settings.resolved["device"]
     made_by = [versions(), None if git is None else git.commit, device, record.config_hash, record.started]
-    digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:8]
+    digest = sha256_of(made_by)[:8]
     base = settings.paths.outputs / FOLDER / f"{run.resolve().name}-{digest}"
     newest, number = base, 2
     while (later := base.with_name(f"{base.name}_{number}")).exists():

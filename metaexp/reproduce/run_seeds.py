@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
+from metaexp.core.nested import sha256_of
 from metaexp.reproduce.rerun import FOLDER
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.progress import Display, default_display
@@ -98,7 +98,7 @@ def plan_seeds(
     kept = [line for line, key in zip(overrides, keys, strict=True) if key != "seed"]
     apart = config_hash(base.resolved | {"seed": 0})
     where = [apart, base.resolved["device"]]  # a run with other threads must not be continued by mistake
-    digest = hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()[:8]
+    digest = sha256_of(where)[:8]
     folder = base.paths.outputs / FOLDER / f"{name}{'-short' if short else ''}-{digest}"
     numbers = list(range(base.seed, base.seed + seeds))
     return SeedsPlan(name, kept, published, base, numbers, short, folder, departures(name, config_dir), composer)

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
+from metaexp.core.nested import sha256_of
 from metaexp.results.episodes import tested_episodes
 from metaexp.results.per_class.files import ClassResult, read_classes
 from metaexp.results.reading import ADDED, FaultError, build
-from metaexp.results.record import DIGEST, Machine, Reference, RunRecord, Score, Task, fields_digest
+from metaexp.results.record import DIGEST, Machine, Reference, RunRecord, Score, Task
 
 EVALUATIONS = "evaluations"
 """The folder of later tests, in a run folder."""
@@ -160,7 +161,7 @@ def published_tests_with_episodes(folder: Path, record: RunRecord) -> list[tuple
 def format_published_test(test: PublishedTest) -> str:
     """Return the text of ``later_tests/<id>.json``, with a digest of all its keys."""
     fields = asdict(test)
-    return json.dumps({**fields, DIGEST: fields_digest(fields)}, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps({**fields, DIGEST: sha256_of(fields)}, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def as_trained(folder: Path, record: RunRecord) -> Kept | None:
@@ -207,6 +208,6 @@ def _read_published(path: Path) -> PublishedTest:
             build(Reference, found.config["reference"], "config.reference.")
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path} is damaged: {error} Restore it.") from error
-    if digest != fields_digest(content):
+    if digest != sha256_of(content):
         raise RunFolderError(f"{path} was changed after it was written: its {DIGEST} differs. Restore it.")
     return found

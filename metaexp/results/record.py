@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from metaexp.core.disk.files import encode_text, read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
+from metaexp.core.nested import sha256_of
 from metaexp.core.task_fit import is_stand_in
 from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCodeRecord, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths, check_not_negative
@@ -229,7 +229,7 @@ def to_json(record: RunRecord) -> str:
     """Return the text of ``record.json``: fields in the order of the class, their digest, a final newline."""
     fields = asdict(record)
     ordered = {"schema_version": fields.pop("schema_version"), **fields}
-    ordered[DIGEST] = fields_digest(ordered)
+    ordered[DIGEST] = sha256_of(ordered)
     return json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -259,15 +259,6 @@ def read_record(folder: Path) -> RunRecord:
     return record
 
 
-def fields_digest(fields: Mapping[str, Any]) -> str:
-    """Return the SHA-256 (hex) of all other keys of a record.
-
-    Args:
-        fields: The other keys.
-    """
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
 def parse_record(content: Any, path: Path) -> RunRecord:
     """Make a record from parsed JSON.
 
@@ -293,6 +284,6 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         record: RunRecord = build(RunRecord, fields)
     except FaultError as fault:
         raise RunFolderError(f"{path}: {fault}") from fault
-    if digest not in (None, now := fields_digest(fields)):
+    if digest not in (None, now := sha256_of(fields)):
         raise RunFolderError(f"{path} was changed after it was written: key {DIGEST} is not {now[:12]}. Restore it.")
     return record

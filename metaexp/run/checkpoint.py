@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk.files import make_folder, open_tensors, read_regular, sync_folder, write_atomically
 from metaexp.core.errors import RunFolderError
+from metaexp.core.nested import sha256_of
 from metaexp.results.checkpoint_values import misfit
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def write_files(base: Path, content: bytes, values: dict[str, Any]) -> None:
     manifest = {
         "format": FORMAT,
         "values": values,
-        "sha256": {"tensors": hashlib.sha256(content).hexdigest(), "values": _digest(values)},
+        "sha256": {"tensors": hashlib.sha256(content).hexdigest(), "values": sha256_of(values)},
     }
     write_atomically(base.with_suffix(".json"), (json.dumps(manifest, indent=1) + "\n").encode())
 
@@ -212,15 +213,11 @@ def read_files(base: Path) -> tuple[bytes, dict[str, Any]]:
         raise DamagedError(f"checkpoint {base} is damaged: {manifest_path.name} is not a manifest.") from error
     if form != FORMAT:
         raise DamagedError(f"checkpoint {base} has format {form!r}; this version of metaexp reads {FORMAT}.")
-    if _digest(values) != sha256.get("values"):
+    if sha256_of(values) != sha256.get("values"):
         raise DamagedError(f"checkpoint {base} is damaged: the values in {manifest_path.name} were changed.")
     if hashlib.sha256(content).hexdigest() != sha256.get("tensors"):
         raise DamagedError(f"checkpoint {base} is damaged: {tensor_path.name} is not what its manifest says (SHA-256).")
     return content, values
-
-
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.nested import sha256_of
 from metaexp.results.beginning import ParentRun
 from metaexp.results.reading import ADDED, build
 from metaexp.results.record import FROZEN_FILE
@@ -108,7 +108,7 @@ class FrozenJob:
 
 def frozen_digest(job: FrozenJob) -> str:
     """Return the SHA-256 (hex) of what ``frozen.json`` says about a job."""
-    return _digest(asdict(job))
+    return sha256_of(asdict(job))
 
 
 def write_frozen(job: FrozenJob, folder: Path) -> None:
@@ -119,7 +119,7 @@ def write_frozen(job: FrozenJob, folder: Path) -> None:
         folder: The folder of the job.
     """
     content = asdict(job)
-    content[_DIGEST] = _digest(content)
+    content[_DIGEST] = sha256_of(content)
     write_atomically(folder / FROZEN_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -138,7 +138,7 @@ def read_frozen(folder: Path, expected: str | None = None) -> FrozenJob:
         content = json.loads(read_regular(path))
         named = content.pop(_DIGEST, None)
         job: FrozenJob = build(FrozenJob, content)
-        found = _digest(content)
+        found = sha256_of(content)
     except FileNotFoundError as error:
         if expected is not None:
             raise RunFolderError(f"{path} is missing. {_ADVICE}") from error
@@ -152,7 +152,3 @@ def read_frozen(folder: Path, expected: str | None = None) -> FrozenJob:
                 f"expected. {_ADVICE}"
             )
     return job
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

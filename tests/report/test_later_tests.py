@@ -11,6 +11,7 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.intervals import mean_interval
+from metaexp.core.nested import sha256_of
 from metaexp.report.later_tests import NotCopied, SavedExperiment, publish_tests, record_of_test
 from metaexp.report.leaderboard import Place, format_leaderboard
 from metaexp.report.pages import Documentation, generate, read_entries
@@ -18,7 +19,7 @@ from metaexp.report.publish import publish
 from metaexp.report.rows import best_first, format_entry_command, grouped
 from metaexp.results.episodes import episodes_sha256, write_episodes
 from metaexp.results.evaluations import Evaluation, evaluations, published_tests
-from metaexp.results.record import DIGEST, RunRecord, Score, Task, fields_digest, read_record, write_record
+from metaexp.results.record import DIGEST, RunRecord, Score, Task, read_record, write_record
 
 SAVED = SavedExperiment(
     "maml_omniglot_20way_1shot", ["experiment=maml_omniglot_20way_1shot"], 6000,
@@ -255,7 +256,7 @@ def test_a_strangers_published_number_that_is_none_stops_the_report(
     content = json.loads(path.read_text())
     del content[DIGEST]
     content["config"]["reference"] = reference
-    path.write_text(json.dumps(content | {DIGEST: fields_digest(content)}))
+    path.write_text(json.dumps(content | {DIGEST: sha256_of(content)}))
     with pytest.raises(RunFolderError, match=r"abc.json is damaged"):
         read_entries(tmp_path / "results", lambda _: True)
 

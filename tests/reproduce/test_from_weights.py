@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
+from metaexp.core.nested import sha256_of
 from metaexp.machine.device import available
 from metaexp.reproduce.from_weights import agree, device_here, find_row
 from metaexp.results.episodes import EPISODES_FILE, episodes_sha256, read_episodes, write_episodes
-from metaexp.results.record import DIGEST, Score, fields_digest, read_record, write_record
+from metaexp.results.record import DIGEST, Score, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
 ROW = "fine_tune_sinusoid"
@@ -154,7 +155,7 @@ def _claim_more(test: Path, episodes: Path) -> None:
     values = [[1.0] * content["test"]["n_episodes"]]
     content["episodes_sha256"] = episodes_sha256(values)
     write_episodes(episodes, values)
-    test.write_text(json.dumps(content | {DIGEST: fields_digest(content)}))
+    test.write_text(json.dumps(content | {DIGEST: sha256_of(content)}))
 
 
 def test_publishing_later_tests_needs_a_run(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
