@@ -8,7 +8,7 @@ from torch import Tensor
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import use_float32
-from metaexp.run.left_behind.buffers import set_progress
+from metaexp.run.side_effects.buffers import set_progress
 from metaexp.run.state import copy_weights, gradients_of, load_weights
 from metaexp.run.step import MetaStep
 

@@ -26,10 +26,10 @@ from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
-from metaexp.run.left_behind.buffers import mean_buffers, replaced, set_progress, sum_buffers
-from metaexp.run.left_behind.first_task import FirstTask
-from metaexp.run.left_behind.traces import Traces, refuse_traces
 from metaexp.run.optimizer import UnsavedState
+from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress, sum_buffers
+from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
+from metaexp.run.side_effects.first_task import FirstTask
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -154,7 +154,7 @@ class MetaStep:
         """The meta-loss (1,) of the first of the tasks at ``indices`` (T_r,), from the same seed each time."""
         self.compute.reseed(seed)
         episodes = self.source.episodes("train", indices[:1] if self.source.varies else indices)
-        with self.compute.autocast(), refuse_traces(self.algorithm, episodes, "training tasks"):
+        with self.compute.autocast(), refuse_side_effects(self.algorithm, episodes, "training tasks"):
             loss: Tensor = over_tasks(self._task, select_tasks(episodes, 0, 1), 1)[0]
         return loss
 
@@ -178,7 +178,7 @@ class MetaStep:
 
     def _backward(self, episodes: Episode, tasks: int) -> Partial:
         """Add the gradient of the sum of the meta-losses, divided by the number of all ``tasks``, to ``.grad``."""
-        traces = Traces(self.algorithm, episodes) if self._is_first else None
+        effects = SideEffects(self.algorithm, episodes) if self._is_first else None
         here = n_tasks(episodes)
         size = self.algorithm.tasks_at_once(episodes.support.x.shape[1], min(self.compute.task_chunk or here, here))
         losses, replaced = [], []
@@ -195,9 +195,9 @@ class MetaStep:
             loss.backward()
             losses.append(values.detach())
             replaced.append(buffers)
-        if traces is not None:
-            traces.check("training tasks")
-            traces.warn_of_noise()
+        if effects is not None:
+            effects.check("training tasks")
+            effects.warn_of_noise()
         return Partial(
             losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(self.algorithm, replaced, tasks)
         )

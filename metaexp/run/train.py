@@ -31,9 +31,9 @@ from metaexp.results.display.wording import format_score
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, explain_misfit
 from metaexp.run.evaluation.scores import score
-from metaexp.run.left_behind.buffers import set_progress
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Advance
+from metaexp.run.side_effects.buffers import set_progress
 from metaexp.run.state import Best, copy_weights
 from metaexp.run.step import StepResult, not_finite
 

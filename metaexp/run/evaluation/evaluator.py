@@ -24,7 +24,7 @@ from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.evaluation.answers import count_answers, split_answers
 from metaexp.run.evaluation.own_metrics import further_metric
-from metaexp.run.left_behind.traces import Repeats, Weights, refuse_traces
+from metaexp.run.side_effects.detect import Repeats, Weights, refuse_side_effects
 from metaexp.run.step import noise_seed
 
 Report = Callable[[int], None]
@@ -161,7 +161,7 @@ class Evaluator:
             episodes = self.source.episodes(split, indices)
             check_labels(episodes)
             at_once = algorithm.tasks_at_once(episodes.support.x.shape[1], self.chunk)
-            with self.compute.autocast(), refuse_traces(algorithm, episodes, f"{split} tasks", weights):
+            with self.compute.autocast(), refuse_side_effects(algorithm, episodes, f"{split} tasks", weights):
                 values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
             return values
 
@@ -189,7 +189,7 @@ class Evaluator:
         self.compute.reseed(noise_seed(self.seed, 0))
         episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.device))
         support, query = one_task(episodes, 0)
-        with self.compute.autocast(), refuse_traces(algorithm, episodes, f"{split} tasks"):
+        with self.compute.autocast(), refuse_side_effects(algorithm, episodes, f"{split} tasks"):
             state = _last_state(algorithm, support) if by_path else algorithm.adapt(support)
             return algorithm.predict(state, query.x).float()
 

@@ -20,7 +20,7 @@ from metaexp.core.types import Episode, combine_tensors, mapped_axes, select_tas
 from metaexp.doctor.differences import largest_difference
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.failures import explained
-from metaexp.run.left_behind.buffers import mean_buffers, replaced, set_progress
+from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress
 from metaexp.run.state import gradients_of
 from metaexp.run.step import MetaStep, noise_seed
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode, combine_tensors
-from metaexp.run.left_behind.buffers import mean_buffers, sum_buffers
+from metaexp.run.side_effects.buffers import mean_buffers, sum_buffers
 
 
 class Collecting(Pure):

@@ -1,4 +1,4 @@
-"""Finds what an algorithm leaves behind after a task, so that the next task would find it."""
+"""Finds side effects of an algorithm: what one task changes, and the next would find changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metaexp.core.types import Episode
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import not_persistent
 from metaexp.models.library_noise import numpy_and_python_states
-from metaexp.run.left_behind.buffers import ADVICE
+from metaexp.run.side_effects.buffers import ADVICE
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,8 @@ class Weights:
         self.buffers = {name: _Weight.of(buffer) for name, buffer in buffers.items() if name not in free}
 
 
-class Traces:
-    """What tasks must leave as they find it: weights, examples, the mode of layers, and settings of torch.
+class SideEffects:
+    """Side effects of tasks: changes of weights, examples, the mode of layers, and settings of torch.
 
     Only marks are compared, so that nothing waits for the device; values are compared where a weight was written to.
     Buffers that are not persistent may change, see :class:`Repeats`.
@@ -191,8 +191,10 @@ class Traces:
 
 
 @contextmanager
-def refuse_traces(algorithm: Algorithm, episodes: Episode, what: str, weights: Weights | None = None) -> Iterator[None]:
-    """Raise ConfigError where tasks that are computed in this block leave traces, see :class:`Traces`.
+def refuse_side_effects(
+    algorithm: Algorithm, episodes: Episode, what: str, weights: Weights | None = None
+) -> Iterator[None]:
+    """Raise ConfigError where tasks that are computed in this block have side effects, see :class:`SideEffects`.
 
     Args:
         algorithm: The algorithm.
@@ -200,9 +202,9 @@ def refuse_traces(algorithm: Algorithm, episodes: Episode, what: str, weights: W
         what: The kind of task, for the message.
         weights: The weights as they must be, copied once for many blocks; None for those of now.
     """
-    traces = Traces(algorithm, episodes, weights)
+    effects = SideEffects(algorithm, episodes, weights)
     yield
-    traces.check(what)
+    effects.check(what)
 
 
 class Repeats:

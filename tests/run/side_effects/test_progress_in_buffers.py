@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode
-from metaexp.run.left_behind.buffers import set_progress
+from metaexp.run.side_effects.buffers import set_progress
 from metaexp.run.together.gradient import StackedGradient
 
 

@@ -1,4 +1,4 @@
-"""What a task leaves behind: the run that would compute later tasks from it is refused, and says what it is."""
+"""Side effects of a task: the run that would compute later tasks from them is refused, and says what they are."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode, Examples
-from metaexp.run.left_behind import traces as traces_module
-from metaexp.run.left_behind.traces import Traces
+from metaexp.run.side_effects import detect
+from metaexp.run.side_effects.detect import SideEffects
 
 
 def decay(algorithm: Pure, _: Examples) -> None:
@@ -117,14 +117,14 @@ def test_a_task_that_is_another_one_after_others_is_refused(
     ],
     ids=["nothing", "torch's noise", "a copy", "nan"],
 )
-def test_what_leaves_no_trace_is_measured(tiny: ModuleType, act: Callable[[Pure, Examples], object] | None) -> None:
+def test_what_has_no_side_effect_is_measured(tiny: ModuleType, act: Callable[[Pure, Examples], object] | None) -> None:
     result = evaluator(tiny).validate(Pure(act), 10, lambda _: None)
     again = evaluator(tiny).validate(Pure(act), 10, lambda _: None)
     assert result.n_episodes == 10
     assert torch.equal(result.per_episode.nan_to_num(7.0), again.per_episode.nan_to_num(7.0))
 
 
-def test_a_step_without_traces_is_made_and_only_the_first_is_looked_at(tiny: ModuleType) -> None:
+def test_a_step_without_side_effects_is_made_and_only_the_first_is_looked_at(tiny: ModuleType) -> None:
     algorithm = Pure()
     made = step(tiny, algorithm)
     made.run(0)
@@ -214,19 +214,19 @@ def test_a_sparse_buffer_is_allowed_and_a_write_to_it_is_refused(layout: torch.l
     algorithm.register_buffer("graph", torch.eye(3).to_sparse(layout=layout))
     algorithm.eval()
     examples = Examples(torch.ones(1, 2, 1), torch.ones(1, 2, 1))
-    traces = Traces(algorithm, Episode(examples, examples))
-    traces.check("test tasks")
+    effects = SideEffects(algorithm, Episode(examples, examples))
+    effects.check("test tasks")
     algorithm.get_buffer("graph").mul_(2)
     with pytest.raises(ConfigError, match="changes graph"):
-        traces.check("test tasks")
+        effects.check("test tasks")
 
 
 def test_weights_are_copied_once_for_all_groups_of_an_evaluation(
     tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied: list[int] = []
-    of = traces_module._Weight.of
-    monkeypatch.setattr(traces_module._Weight, "of", lambda tensor: copied.append(tensor.numel()) or of(tensor))
+    of = detect._Weight.of
+    monkeypatch.setattr(detect._Weight, "of", lambda tensor: copied.append(tensor.numel()) or of(tensor))
     measure, algorithm = evaluator(tiny), Pure()
     measure.validate(algorithm, 3, lambda _: None)  # the first task is also compared, before and after the others
     copied.clear()
