@@ -180,7 +180,7 @@ def _labelled(part: Any, name: str, n_fine: int, n_coarse: int) -> tuple[Any, An
 
 def _find(folder: Path, progress: Progress) -> Path:
     from metaexp.core.disk.user_cache import user_cache
-    from metaexp.data.cache.prepared import can_write
+    from metaexp.data.cache.place import can_write
 
     fetched = user_cache() / "cifar100"
     found = first_existing(places_of(folder, _FOLDERS, "cifar100"), [_ARCHIVE, "cifar-100-python"])

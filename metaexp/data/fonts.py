@@ -171,7 +171,7 @@ class Fonts(Dataset):
 
     def _fonts(self, folder: Path, progress: Progress) -> list[FontFile]:
         """The font files, all of them or those of the list; the list of all is written."""
-        from metaexp.data.cache.prepared import cache_folder
+        from metaexp.data.cache.place import cache_folder
 
         places = self._folders(folder)
         if self.font_list is not None:

@@ -214,7 +214,7 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
         DataError: The file is missing and cannot be downloaded.
     """
     from metaexp.core.disk.user_cache import user_cache
-    from metaexp.data.cache.prepared import can_write
+    from metaexp.data.cache.place import can_write
 
     if (found := _part_here(part, folder)) is not None:
         return found

@@ -51,7 +51,7 @@ def cache(tmp_path_factory) -> Path:
 def loaded(cache, monkeypatch):
     def load(**changes: object) -> ClassDataset:
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-        monkeypatch.setattr("metaexp.data.cache.prepared.can_write", lambda folder: cache in (folder, *folder.parents))
+        monkeypatch.setattr("metaexp.data.cache.place.can_write", lambda folder: cache in (folder, *folder.parents))
         return dataset(**changes).load(DATA, lambda line: None)
 
     return load

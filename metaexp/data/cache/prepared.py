@@ -30,7 +30,7 @@ from torch import Tensor
 from metaexp.core.disk.files import sync_folder
 from metaexp.core.disk.user_cache import user_cache
 from metaexp.data.cache.memory import HeldContents
-from metaexp.data.cache.place import cache_folder, can_write
+from metaexp.data.cache.place import cache_folder
 from metaexp.data.files.progress import Progress
 from metaexp.data.mapped.example_file import ExampleFile, map_examples, offer_file
 from metaexp.data.mapped.placement import stays_on_disk
@@ -38,8 +38,6 @@ from metaexp.data.mapped.receipts import keep_receipt, kept_receipt, receipt_of,
 
 _VERSION: Final = 1
 _CHECKED: Final = "checked\n"
-
-__all__ = ["HELD", "Prepared", "cache_folder", "cached", "can_write", "checksum_of"]
 
 DigestOf = Callable[[Tensor, Mapping[str, int]], str]
 """Examples (B, ...) and class -> number of its examples to the digest of the raw data."""

@@ -82,7 +82,7 @@ def find_archive(folder: Path, progress: Progress) -> Path:
         DataError: The archive is missing and cannot be downloaded.
     """
     from metaexp.core.disk.user_cache import user_cache
-    from metaexp.data.cache.prepared import can_write
+    from metaexp.data.cache.place import can_write
 
     fetched = user_cache() / "icons"
     others = []

@@ -16,7 +16,7 @@ from torch import Tensor
 from metaexp.core.counted import counted
 from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.cache.prepared import cache_folder
+from metaexp.data.cache.place import cache_folder
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.mixture.data import MixtureData
 from metaexp.data.regression.table_tasks import TableData

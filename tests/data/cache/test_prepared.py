@@ -9,7 +9,8 @@ import torch
 from changed_caches import change
 
 from metaexp.core.disk.user_cache import user_cache
-from metaexp.data.cache.prepared import Prepared, cache_folder, cached, checksum_of
+from metaexp.data.cache.place import cache_folder
+from metaexp.data.cache.prepared import Prepared, cached, checksum_of
 
 
 class Build:
