@@ -31,7 +31,8 @@ class Options(argparse.Namespace):
         config_dir: The user's own configuration folder; None if there is none.
         config_name: Name of the root file.
         trust: Packages whose classes the configuration may use.
-        given: The options of the command line that name the user's own files and packages.
+        given: The options of the command line that name the user's own files and packages. What the project or the
+            environment names is not among them, because they name it for the next command, too.
     """
 
     overrides: list[str]
@@ -40,6 +41,12 @@ class Options(argparse.Namespace):
     config_name: str = "config"  # only a few verbs take it
     trust: list[str]
     given: list[str]
+
+    @property
+    def given_trust(self) -> list[str]:
+        """The ``--trust`` options of the command line: all that a command needs when it is given a run folder."""
+        pairs = zip(self.given[::2], self.given[1::2], strict=True)
+        return [word for pair in pairs if pair[0] == "--trust" for word in pair]
 
 
 Given = TypeVar("Given", bound=Options)
@@ -189,20 +196,6 @@ def print_origin(own: OwnFiles) -> None:
     """Print on standard error what named the user's own files, where the command line did not."""
     if own.origin and os.environ.get("RANK", "0") == "0":
         print_text(f"using {own.origin}", file=sys.stderr)
-
-
-def own_options(options: Options) -> list[str]:
-    """Return the options of the command line with which a command finds the user's own files and packages again.
-
-    What the project or the environment names is not among them, because they name it for the next command, too.
-    """
-    return options.given
-
-
-def trust_options(options: Options) -> list[str]:
-    """Return the ``--trust`` options of the command line: all that a command needs when it is given a run folder."""
-    pairs = zip(options.given[::2], options.given[1::2], strict=True)
-    return [word for pair in pairs if pair[0] == "--trust" for word in pair]
 
 
 SWEEPS = """\

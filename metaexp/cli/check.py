@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from metaexp.cli.arguments import Options, make_parser, own_options, parse, print_help
+from metaexp.cli.arguments import Options, make_parser, parse, print_help
 from metaexp.config.check import SECTIONS, SLOTS, check
 from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     code = examine(target)
     is_file = all("=" in line for line in options.overrides)  # a class has no name that train takes
     if code == ExitCode.OK and is_file:
-        words = [*own_options(options), *(add_section(line, target.kind) for line in options.overrides)]
+        words = [*options.given, *(add_section(line, target.kind) for line in options.overrides)]
         print_text(format_next(after_check(target.kind, words)))
     return code
 

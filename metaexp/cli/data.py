@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, make_parser, own_options, parse, print_help
+from metaexp.cli.arguments import Options, make_parser, parse, print_help
 from metaexp.config.classes.make import make
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _print_next(options: DataOptions, overrides: Sequence[str], to_train: Sequence[str] | None) -> int:
     """Print what one can do with the data, and return the exit code. Nothing is trained where ``to_train`` is None."""
-    words = [*own_options(options), *overrides]
+    words = [*options.given, *overrides]
     training = None if to_train is None else [*words, *to_train]
     print_text(format_next(after_data(words, training, is_drawn=options.figure is not None)))
     return 0

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, own_options, parse, print_help
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
 from metaexp.core.terminal_text import print_text
 from metaexp.results.display.next_steps import Step, format_next
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         prepared = prepare(*given)
     check_writable(prepared.path)
     print_text(format_plan(prepared, options.overrides, _print_progress if options.measure else None))
-    command = shlex.join(["metaexp", "train", "-m", *own_options(options), *options.overrides])
+    command = shlex.join(["metaexp", "train", "-m", *options.given, *options.overrides])
     after = format_next([Step(command, "start it")] if prepared.left() else [])
     print_text("\n".join(part for part in ("nothing was started", after) if part))
     return 0

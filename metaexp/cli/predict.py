@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaexp.cli.arguments import Options, make_parser, number, own_options, parse, print_help, whole_number
+from metaexp.cli.arguments import Options, make_parser, number, parse, print_help, whole_number
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, DataError
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.output is not None:
         write_atomically(options.output, encode_text(format_csv(found)))
     _print(found, options.output)
-    words = [*own_options(options), str(folder), "--support", str(support), "--query", str(query)]
+    words = [*options.given, str(folder), "--support", str(support), "--query", str(query)]
     words += [] if options.conformal is None else ["--conformal", str(options.conformal)]
     after = after_prediction(words, is_kept=options.output is not None, has_sets=options.conformal is not None)
     if after:

@@ -10,11 +10,9 @@ from pathlib import Path
 from metaexp.cli.arguments import (
     Options,
     make_parser,
-    own_options,
     parse,
     print_help,
     starts_with_folder,
-    trust_options,
     whole_number,
 )
 from metaexp.config.classes.values import format_nearest
@@ -130,7 +128,7 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
         done.folder,
         is_identical=done.result.identical,
         is_whole=done.plan.until is None,
-        trust=trust_options(options),
+        trust=options.given_trust,
     )
     print_text(format_next(after))
     return 0 if done.result.identical else ExitCode.DIFFERENT
@@ -174,7 +172,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     failed = {seed: str(error) for seed, error in done.failed.items()}
     whole = write_summary(plan.folder, name, done.records, failed, plan.departs)
     print_seeds(name, done.records, whole, failed, plan.departs, plan.folder)
-    print_text(format_next(after_seeds(name, plan.folder, len(done.records), own_options(options))))
+    print_text(format_next(after_seeds(name, plan.folder, len(done.records), options.given)))
     for error in done.failed.values():
         return error.exit_code
     return ExitCode.DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0

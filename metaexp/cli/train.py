@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help, trust_options
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
 from metaexp.config.classes.attributes import attribute_of
 from metaexp.config.command_line.override_text import key_of
 from metaexp.config.command_line.section_overrides import continues_run
@@ -83,7 +83,7 @@ def _train(options: TrainOptions, ranks: Ranks) -> int:
     from metaexp.run.job import run_job  # imports torch, and so comes after the check
 
     finished = run_job(new.settings, new.provenance, new.run_dir, ranks=ranks)
-    return _print(finished.record, finished.folder, ranks, trust_options(options))
+    return _print(finished.record, finished.folder, ranks, options.given_trust)
 
 
 def _refuse_ranks() -> None:
@@ -99,7 +99,7 @@ def _resume(options: TrainOptions, ranks: Ranks) -> int:
     from metaexp.run.job import resume_job
 
     finished = resume_job(folder, ranks=ranks)
-    return _print(finished.record, finished.folder, ranks, trust_options(options))
+    return _print(finished.record, finished.folder, ranks, options.given_trust)
 
 
 def _is_resume(options: TrainOptions) -> bool:
