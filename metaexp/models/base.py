@@ -109,7 +109,7 @@ def buffers_of(network: nn.Module) -> Buffers:
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters and buffers of an algorithm or a network by name, not copied."""
+    """Return the parameters and buffers of an algorithm or a network by name, of any shape, not copied."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 

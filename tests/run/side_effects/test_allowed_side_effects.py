@@ -35,7 +35,7 @@ def mode_and_back(algorithm: Pure, _: Examples) -> None:
 
 
 @pytest.mark.parametrize("act", [in_place_and_back, other_memory_and_back, mode_and_back])
-def test_what_is_put_back_exactly_is_no_side_effect(tiny: ModuleType, act: Callable[[Pure, Examples], object]) -> None:
+def test_what_is_put_back_is_not_a_side_effect(tiny: ModuleType, act: Callable[[Pure, Examples], object]) -> None:
     """Many fine-tune the weights themselves, and restore them after each task."""
     assert step(tiny, Pure(act)).run(0).losses.isfinite().all()
     result = evaluator(tiny).validate(Pure(act), 10, lambda _: None)
