@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metaexp.cli.arguments import (
     Options,
@@ -17,10 +18,17 @@ from metaexp.cli.arguments import (
 )
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import print_text
 from metaexp.results.display.next_steps import after_rerun, after_seeds, format_next
+from metaexp.results.display.wording import format_time
 
+if TYPE_CHECKING:
+    from metaexp.reproduce.retests.run import Estimate
+
+_LONG = 60.0
+"""A test of published weights that takes more seconds is announced."""
 _DESCRIPTION = """\
 metaexp reproduce RUN    run it again from its folder alone, or from its copy in docs/results, and compare:
                          identical, or the first difference and its possible cause
@@ -139,21 +147,44 @@ def _weights(what: str, overrides: Sequence[str], options: ReproduceOptions) -> 
         raise ConfigError("--weights trains nothing. Remove --steps, --fresh, --seeds and --short.")
     if others := [line for line in overrides if not line.lstrip("+~").startswith(("paths.", "device"))]:
         raise ConfigError(f"{others[0]}: with --weights only paths.data=... and device=... can be given.")
-    from metaexp.reproduce.from_weights import (
-        find_row,
-        format_reproduced_tests,
-        in_rows,
-        reproduce_later_tests,
-        reproduce_test,
-    )
+    from metaexp.reproduce.from_weights import format_reproduced_tests, in_rows, reproduce_tests
+    from metaexp.reproduce.planned_tests import find_row, plan_later_tests, plan_test
 
     folders = find_row(what)
-    runs = [reproduce_test(folder, overrides, options.episodes) for folder in folders]
+    planned = [plan_test(folder, overrides, options.episodes) for folder in folders]
+    planned += [test for folder in folders for test in plan_later_tests(folder, overrides, options.episodes)]
+
+    most = max(test.wanted.n_episodes for test in planned)
+
+    def announce(estimate: Estimate) -> None:
+        if text := format_estimate(estimate.seconds, estimate.share, most):
+            print_text(text, file=sys.stderr)
+
+    tests = reproduce_tests(planned, on_estimate=announce)
+    runs, later = tests[: len(folders)], tests[len(folders) :]
     print_text(format_reproduced_tests(runs))
-    later = [test for folder in folders for test in reproduce_later_tests(folder, overrides, options.episodes)]
-    for tests in in_rows(later):
-        print_text(format_reproduced_tests(tests))
-    return 0 if all(run.agrees for run in [*runs, *later]) else ExitCode.DIFFERENT
+    for row in in_rows(later):
+        print_text(format_reproduced_tests(row))
+    return 0 if all(test.agrees for test in tests) else ExitCode.DIFFERENT
+
+
+def format_estimate(seconds: float, share: float, n_episodes: int) -> str:
+    """Return how long a test of weights takes, and how to test less; an empty text if it takes less than a minute.
+
+    Args:
+        seconds: What the whole test takes.
+        share: The share of the episodes that takes a minute.
+        n_episodes: How many episodes there are; of several tests, those of the longest.
+    """
+    if seconds <= _LONG:
+        return ""
+    fit = int(share * n_episodes)
+    digits = 10 ** (len(str(fit)) - 1)
+    rounded = max((digit * digits for digit in (1, 2, 5) if digit * digits <= fit), default=1)
+    return (
+        f"this takes about {format_time(seconds)}; about a minute with --episodes {rounded}, for the first "
+        f"{counted(rounded, 'episode')} of {n_episodes:,}"
+    )
 
 
 def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:

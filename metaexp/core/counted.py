@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-_IRREGULAR: Final = {"series": "series", "query": "queries", "is": "are", "was": "were", "has": "have", "does": "do"}
+_IRREGULAR: Final = {
+    "series": "series", "query": "queries", "is": "are", "was": "were", "has": "have", "does": "do", "agrees": "agree",
+}  # fmt: skip
 _WITH_ES: Final = ("s", "x", "sh", "ch")
 
 
@@ -12,7 +14,8 @@ def plural(noun: str) -> str:
     """Return the plural of a noun, or of a verb that follows it.
 
     Args:
-        noun: A noun in the singular, such as ``class``; the last word counts. Or ``is``, ``was``, ``has`` or ``does``.
+        noun: A noun in the singular, such as ``class``; the last word counts. Or ``is``, ``was``, ``has``, ``does`` or
+            ``agrees``.
     """
     before, blank, last = noun.rpartition(" ")
     if last in _IRREGULAR:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from metaexp.core.metric import larger_is_better
 from metaexp.core.terminal_text import plain
+from metaexp.report.checked import Checked, format_checked, format_when, found_by
 from metaexp.report.rows import Entry, format_devices, format_entry_command, format_measured, format_title, grouped
 from metaexp.results.display.html_page import render_page
 from metaexp.results.display.wording import (
@@ -31,6 +32,7 @@ FILTERS = {
     "together": "queries seen together",
     "departures": "departures from the paper",
     "machine": "machine",
+    "checked": "tested again",
 }
 """Property of a row -> what the filter for it is called. A row can have several values, such as machines of seeds."""
 
@@ -65,7 +67,7 @@ def format_leaderboard(entries: Sequence[Entry], places: Mapping[str, Place], le
     """Return the page.
 
     Args:
-        entries: Runs whose weights gave their recorded numbers.
+        entries: Runs whose weights gave their recorded numbers, of all episodes or of the first.
         places: Name of a run -> where it is.
         left_out: The other runs.
     """
@@ -80,6 +82,7 @@ def format_leaderboard(entries: Sequence[Entry], places: Mapping[str, Place], le
             for key, label in FILTERS.items()
         ],
         left_out=left_out,
+        n_in_part=sum(not row["is_whole"] for row in rows),
     )
 
 
@@ -113,7 +116,7 @@ def _mean(entry: Entry) -> float:
 def _row(entry: Entry, places: Mapping[str, Place]) -> dict[str, Any]:
     record = entry.record
     seeds = entry.seeds or (entry,)
-    place = places.get(entry.name)
+    place, checks = places.get(entry.name), _checks(entry)
     return {
         "name": format_title(entry),
         "measured": format_measured(entry),
@@ -132,12 +135,19 @@ def _row(entry: Entry, places: Mapping[str, Place]) -> dict[str, Any]:
             for seed in seeds
             if seed.name in places
         ],
+        "checked": format_checked(checks) if checks else "",
+        "when": format_when(checks) if checks else "",
+        "is_whole": all(check.is_whole for check in checks),
         "algorithm": record.algorithm,
         "machines": format_devices(entry),
         "batch_norm": format_batch_norm(record.batch_norm),
         "together": "yes" if seen_together(record) else "no",
         "keys": {key: [plain(value) for value in values] for key, values in _keys(entry).items()},
     }
+
+
+def _checks(entry: Entry) -> list[Checked]:
+    return [seed.checked for seed in entry.seeds or (entry,) if seed.checked is not None]
 
 
 def _keys(entry: Entry) -> dict[str, list[str]]:
@@ -152,4 +162,5 @@ def _keys(entry: Entry) -> dict[str, list[str]]:
         "together": ["yes" if seen_together(record) else "no"],
         "departures": ["yes" if record.deviations or record.departs else "none stated"],
         "machine": list(dict.fromkeys(machines)),
+        "checked": found_by(_checks(entry)),
     }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from metaexp.core.counted import counted
+from metaexp.report.checked import Checked
 from metaexp.results.display.markdown import format_table
 from metaexp.results.display.wording import (
     NOTHING,
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
         test: Of a later test of the run's weights, the overrides of ``metaexp evaluate``; empty for the run itself.
         configuration: What decides the run's numbers but for its seed. Empty where the names of folders
             say which runs are seeds of one setting.
+        checked: What was tested again before the row was shown; None where nothing was.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Entry(NamedTuple):
     seeds: tuple[Entry, ...] = ()
     test: tuple[str, ...] = ()
     configuration: str = ""
+    checked: Checked | None = None
 
     @property
     def page(self) -> str:

@@ -73,6 +73,23 @@ def _check_name(group: str, name: str, node: Mapping[str, Any]) -> None:
         )
 
 
+def of_all_episodes(found: Evaluation, whole: RunRecord) -> Evaluation:
+    """Return a test of the first episodes as one of all, with the score of the record.
+
+    Args:
+        found: The test of the first episodes, which gave what the record has for them.
+        whole: The record, with the score of all episodes.
+    """
+    assert whole.test is not None
+    n_tested, n_episodes = found.test.n_episodes, whole.test.n_episodes
+    config = {**found.config, "eval": {**found.config["eval"], "episodes": n_episodes}}
+    return dataclasses.replace(
+        found, test=whole.test, after_steps=[], metrics=[], domains={}, config=config, config_hash=config_hash(config),
+        episode_bank=whole.episode_bank or "",
+        overrides=[item for item in found.overrides if item != f"eval.episodes={n_tested}"],
+    )  # fmt: skip
+
+
 def row_record(record: RunRecord, found: Evaluation, composer: Composer) -> RunRecord:
     """Return the record for a row: with what was measured, and compared with the experiment's own file.
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from metaexp.core.counted import counted
-from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.intervals import mean_interval
-from metaexp.report.later_tests import overrides_of, record_of_test
-from metaexp.report.publish import WEIGHTS
-from metaexp.report.rows import SEED_SUFFIX, Entry, grouped
+from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.reproduce.claims import check_claims
+from metaexp.reproduce.planned_tests import PlannedTest
+from metaexp.reproduce.retests.queue import WantedTest
 from metaexp.results.display.wording import format_score
-from metaexp.results.episodes import EPISODES_FILE, tested_episodes
-from metaexp.results.evaluations import Evaluation, published_tests_with_episodes
+from metaexp.results.evaluations import Evaluation
 from metaexp.results.own_code import format_edited
-from metaexp.results.record import RECORD_FILE, Machine, RunRecord, Score, read_record
+from metaexp.results.record import RunRecord, Score
 from metaexp.results.seeds import SeedsResult, combine_seeds
-from metaexp.run.integrity import check_run_files
 
-PUBLISHED = Path("docs/results")
-"""Where the published runs of a checkout are."""
+if TYPE_CHECKING:
+    from metaexp.reproduce.retests.run import OnEstimate
+    from metaexp.run.evaluation.evaluate import Retested
+    from metaexp.run.progress import Display
 
 
 class ReproducedTest(NamedTuple):
@@ -35,6 +33,7 @@ class ReproducedTest(NamedTuple):
         evaluation: The test of its weights, as made now.
         tested_with: Of a later test, what it changes; empty for the run's own test.
         whole: Its record, with the score of all episodes, if only the first were tested.
+        sources: The SHA-256 (hex) of the source files of metaexp that made the test.
     """
 
     folder: Path
@@ -42,6 +41,7 @@ class ReproducedTest(NamedTuple):
     evaluation: Evaluation
     tested_with: tuple[str, ...] = ()
     whole: RunRecord | None = None
+    sources: str = ""
 
     @property
     def found(self) -> Score:
@@ -51,7 +51,7 @@ class ReproducedTest(NamedTuple):
     @property
     def recorded_mean(self) -> float:
         """The recorded score."""
-        assert self.recorded.test is not None  # reproduce_test refuses other runs
+        assert self.recorded.test is not None  # plan_test refuses other runs
         return self.recorded.test.mean
 
     @property
@@ -60,115 +60,50 @@ class ReproducedTest(NamedTuple):
         return self.recorded.test is not None and agree(self.found, self.recorded.test)
 
 
-def find_row(what: str) -> list[Path]:
-    """Return the folders of all seeds of a published row, in the order of their seeds.
+def compare_test(planned: PlannedTest, found: Retested) -> ReproducedTest:
+    """Return a test that was made again, with what it is compared with.
 
     Args:
-        what: The folder of one of them, or its name in docs/results.
+        planned: The test.
+        found: Its result.
 
     Raises:
-        ConfigError: There is no such run.
+        RunFolderError: The record names another learner, data or task, or the test episodes differ here.
     """
-    folder = Path(what).expanduser()
-    if not (folder / RECORD_FILE).is_file():
-        folder = PUBLISHED / what
-    if not (folder / RECORD_FILE).is_file():
-        raise ConfigError(
-            f"{what} is neither a run folder nor a published run in {PUBLISHED}. Give the folder of a run, with its "
-            "weights in checkpoints/."
-        )
-    folder = folder.resolve()
-    near = [path.parent for path in folder.parent.glob(f"{SEED_SUFFIX.sub('', folder.name)}*/{RECORD_FILE}")]
-    rows = [row.seeds or (row,) for row in grouped([Entry(path.name, read_record(path), False) for path in near])]
-    return next([folder.parent / run.name for run in runs] for runs in rows if folder.name in {r.name for r in runs})
+    check_claims(planned.compared, found.evaluation)
+    is_whole = planned.compared is planned.whole
+    if is_whole and found.evaluation.episode_bank != planned.whole.episode_bank:
+        raise RunFolderError(f"{planned.folder} was tested on other episodes than these data give: the data differ.")
+    whole = None if is_whole else planned.whole
+    return ReproducedTest(planned.folder, planned.compared, found.evaluation, planned.changes, whole, found.sources)
 
 
-def reproduce_test(folder: Path, overrides: Sequence[str] = (), n_episodes: int | None = None) -> ReproducedTest:
-    """Test the selected weights of a run on the episodes of its record. Nothing is written.
+def reproduce_tests(
+    planned: Sequence[PlannedTest], display: Display | None = None, on_estimate: OnEstimate | None = None
+) -> list[ReproducedTest]:
+    """Make planned tests again, whatever is known of them.
 
     Args:
-        folder: The run folder.
-        overrides: Where the data are, and the device.
-        n_episodes: Test only so many of the episodes, the first; None for all.
+        planned: The tests.
+        display: What the user sees; None chooses by the terminal.
+        on_estimate: Called once, as soon as it is known how long they take.
 
     Raises:
-        RunFolderError: The run was not tested, has no weights or was changed, or its test episodes differ here.
+        MetaexpError: The first error of a test.
     """
-    record = read_record(folder)
-    check_run_files(folder, record)
-    if record.status != "completed" or record.test is None:
-        raise RunFolderError(f"{folder} is not a completed run with a test result. There is nothing to compare with.")
-    missing = [name for name in WEIGHTS if not (folder / name).is_file()]
-    if missing:
-        raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")
-    compared = record
-    if n_episodes is not None and n_episodes < record.test.n_episodes:
-        values = tested_episodes(folder / EPISODES_FILE, record.test, record.test_episodes_sha256)[-1]
-        compared = _with_first(record, values, n_episodes)
-    return _tested_again(folder, record, compared, record.device, (), [*device_here(record), *overrides])
+    from metaexp.reproduce.retests.run import retest_all
+    from metaexp.run.progress import default_display
 
-
-def reproduce_later_tests(
-    folder: Path, overrides: Sequence[str] = (), n_episodes: int | None = None
-) -> Iterator[ReproducedTest]:
-    """Make the published later tests of a run's weights again. Nothing is written.
-
-    Args:
-        folder: The published run, which :func:`reproduce_test` has tested.
-        overrides: Where the data are, and the device.
-        n_episodes: Test only so many of the episodes, the first; None for all.
-
-    Raises:
-        RunFolderError: A later test is damaged, or its episodes differ here.
-    """
-    record = read_record(folder)
-    for test, values in published_tests_with_episodes(folder, record):
-        here = [*device_here(record), *overrides]
-        whole = compared = record_of_test(test, record)
-        if n_episodes is not None and n_episodes < len(values):
-            compared = _with_first(whole, values, n_episodes)
-        yield _tested_again(folder, whole, compared, test.device, overrides_of(test), here)
-
-
-def _with_first(record: RunRecord, values: Sequence[float], n_episodes: int) -> RunRecord:
-    """The record with the score of its first episodes only."""
-    assert record.test is not None
-    score = Score(record.test.metric, *mean_interval(values[:n_episodes]), n_episodes)
-    return dataclasses.replace(record, test=score)
-
-
-def device_here(record: RunRecord) -> list[str]:
-    """Return the override that a test needs where the run required an accelerator that this machine has not.
-
-    Args:
-        record: The record of the run.
-    """
-    from metaexp.machine.device import available
-
-    device = record.config.get("device")
-    required = device.get("accelerator") if isinstance(device, Mapping) else None
-    return [] if required in (None, "auto", *available()) else ["device.accelerator=auto"]
-
-
-def _tested_again(
-    folder: Path,
-    whole: RunRecord,
-    compared: RunRecord,
-    device: Machine | None,
-    changes: tuple[str, ...],
-    overrides: Sequence[str],
-) -> ReproducedTest:
-    """Test the weights with ``changes`` to the settings of their run, on the episodes of the score in ``compared``."""
-    from metaexp.run.evaluation.evaluate import evaluate_run
-
-    threads = device.threads if device else 1
-    is_whole = compared is whole
-    first = [] if is_whole or compared.test is None else [f"eval.episodes={compared.test.n_episodes}"]
-    found = evaluate_run(folder, [*changes, *first, f"device.threads={threads}", *overrides], keep=False).evaluation
-    check_claims(compared, found)
-    if is_whole and found.episode_bank != whole.episode_bank:
-        raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
-    return ReproducedTest(folder, compared, found, changes, None if is_whole else whole)
+    outcomes: dict[WantedTest, Retested | MetaexpError] = {}
+    tests = [test.wanted for test in planned]
+    retest_all(tests, display or default_display(), outcomes.__setitem__, recalls=False, on_estimate=on_estimate)
+    found = []
+    for test in planned:
+        outcome = outcomes[test.wanted]
+        if isinstance(outcome, MetaexpError):
+            raise outcome
+        found.append(compare_test(test, outcome))
+    return found
 
 
 def agree(found: Score, recorded: Score) -> bool:

@@ -8,16 +8,28 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import save
 
 from metaexp.cli.leaderboard import _configuration
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
+from metaexp.reproduce.retests import run
 from metaexp.results.display.wording import format_reference, format_score
+from metaexp.results.episodes import EPISODES_FILE, episodes_sha256, read_episodes, write_episodes
+from metaexp.results.measured import folder
 from metaexp.results.record import Verdict, read_record, write_record
+from metaexp.run.checkpoint import read, write
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test knows what another one has measured."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -40,7 +52,7 @@ def test_only_runs_whose_weights_give_their_number_are_on_the_page(
 ) -> None:
     assert main(["leaderboard", str(runs), "--output", str(tmp_path / "page.html")]) == 0
     said = capsys.readouterr().out
-    assert "measured again: good" in said
+    assert re.search("^measured (again|before, on [0-9-]+): good$", said, re.MULTILINE)  # two have these weights
     assert "left out: claims more: its weights give 2.6" in said
     assert "its record says 1.5" in said
     assert "left out: without weights: checkpoints/best.json is missing" in said
@@ -60,9 +72,9 @@ def test_runs_are_found_below_folders_and_named_by_their_way_there(
     folders = [tmp_path / "outputs", runs / "good", runs / "good", tmp_path / "copies"]
     assert main(["leaderboard", "--output", str(tmp_path / "page.html"), *map(str, folders)]) == 0
     said = capsys.readouterr().out
-    assert [line for line in said.splitlines() if line.startswith("measured again")] == [
-        f"measured again: {name}" for name in ("sweeps/one/000-job", "sweeps/other/000-job", "good")
-    ]
+    assert [line.rpartition(": ")[2] for line in said.splitlines() if line.startswith("measured ")] == [
+        "sweeps/one/000-job", "sweeps/other/000-job", "good",
+    ]  # fmt: skip
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<strong>sweeps/one/000-job" in page.replace("<wbr>", "")
     assert said.count(f"left out: good: another run has this name; rename {tmp_path / 'copies' / 'good'}") == 1
@@ -203,3 +215,143 @@ def test_a_run_whose_episodes_were_edited_is_left_out(
     said = capsys.readouterr().out
     assert "left out: good: " in said
     assert "test_episodes.csv" in said
+
+
+def board(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[list[str], str]:
+    """What ``metaexp leaderboard`` says, and its page."""
+    output = Path("page.html")
+    assert main(["leaderboard", "--output", str(output), *map(str, words)]) == 0
+    return capsys.readouterr().out.splitlines(), output.read_text(encoding="utf-8")
+
+
+def test_what_was_measured_before_is_not_measured_again_unless_it_is_asked_for(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, page = board(capsys, runs / "good")
+    assert first == ["measured again: good", "page: page.html"]
+    again, same = board(capsys, runs / "good")
+    assert re.fullmatch(r"measured before, on \d{4}-\d\d-\d\d: good", again[0])
+    assert same == page
+    assert "10,000 episodes tested again" in page
+    assert re.search(
+        r"tested again \d{4}-\d\d-\d\d \d\d:\d\d UTC by metaexp \S+ \(sources [0-9a-f]{12}\) and torch 2", page
+    )
+    assert board(capsys, runs / "good", "--again")[0] == first
+
+
+def test_an_earlier_check_hides_neither_other_weights_nor_another_record(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert board(capsys, runs / "good")[0][0] == "measured again: good"
+    weights = runs / "good" / "checkpoints" / "best.safetensors"
+    intact = weights.read_bytes()
+    manifest = weights.with_suffix(".json")
+    intact_manifest = manifest.read_bytes()
+    tensors, values = read(weights.with_suffix(""))
+    largest = max(tensors, key=lambda name: float(tensors[name].abs().max()))
+    flat = tensors[largest].view(-1)
+    flat[flat.abs().argmax()] *= -1  # the sign bit of one weight
+    weights.write_bytes(save(tensors))
+    said, _ = board(capsys, runs / "good")
+    assert said[0].startswith("left out: good: checkpoint ")
+    write(weights.with_suffix(""), tensors, values)  # with a digest that fits
+    said, page = board(capsys, runs / "good")
+    assert said[0].startswith("left out: good: its weights give ")
+    assert "<strong>good</strong>: its weights give" in page
+    assert "episodes tested again" not in page
+    weights.write_bytes(intact)
+    manifest.write_bytes(intact_manifest)
+    assert board(capsys, runs / "good")[0][0].startswith("measured before")
+    record = read_record(runs / "good")
+    assert record.test is not None
+    write_record(
+        dataclasses.replace(record, test=dataclasses.replace(record.test, mean=1.5)), runs / "good"
+    )  # fmt: skip
+    said, page = board(capsys, runs / "good")
+    assert said[0].startswith("left out: good: its weights give 2.65")
+    assert "episodes tested again" not in page
+
+
+def test_a_damaged_entry_of_the_cache_is_measured_again(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    board(capsys, runs / "good")
+    (entry,) = folder().iterdir()
+    text = entry.read_text()
+    entry.write_text(text.replace('"mean": 2.', '"mean": 1.'))
+    assert entry.read_text() != text
+    assert board(capsys, runs / "good")[0][0] == "measured again: good"
+    assert entry.read_text() != text.replace('"mean": 2.', '"mean": 1.')
+
+
+def test_a_part_of_the_episodes_is_said_to_be_one(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = read_record(runs / "good")
+    assert record.test is not None
+    said, page = board(capsys, runs / "good", "--episodes", 100)
+    assert said[0] == "measured again: good"
+    assert "first 100 of 10,000 episodes agree" in page
+    assert "For 1 of the rows, only the first test episodes were measured again" in page
+    assert "episodes tested again" not in page
+    assert format_score(record.test) in page
+    assert board(capsys, runs / "good")[0][0] == "measured again: good"  # a part is not the whole
+    _, whole = board(capsys, runs / "good", "--episodes", 20000)
+    assert "10,000 episodes tested again" in whole
+    assert "only the first" not in whole
+    assert [row for row in _cells(page) if "episodes" not in row] == [
+        row for row in _cells(whole) if "episodes" not in row
+    ]
+
+
+def _cells(page: str) -> list[str]:
+    """What the page shows of its runs, without when they were tested."""
+    text = re.sub(r"<[^>]*>", "\n", page[page.index("<tbody>") :])
+    return [line for line in text.splitlines() if line.strip() and "tested again" not in line]
+
+
+def test_first_episodes_that_the_record_does_not_have_are_refused(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = runs / "good"
+    values = [list(reversed(step)) for step in read_episodes(run / EPISODES_FILE)]  # the same mean, other episodes
+    write_episodes(run / EPISODES_FILE, values)
+    write_record(dataclasses.replace(read_record(run), test_episodes_sha256=episodes_sha256(values)), run)
+    said, page = board(capsys, run, "--episodes", 100)
+    assert re.match(
+        r"left out: good: its weights give [\d.]+ for the first 100 episodes, and its record says ", said[0]
+    )
+    assert "episodes agree" not in page
+
+
+def test_what_was_measured_before_an_interruption_is_kept(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(RESULTS / "fine_tune_sinusoid-seed1", runs / "second")
+    plain = run.retest
+    tested: list[str] = []
+
+    def stop_at_second(path: Path, *arguments: Any) -> Any:
+        tested.append(path.name)
+        if path.name == "second":
+            raise KeyboardInterrupt
+        return plain(path, *arguments)
+
+    monkeypatch.setattr(run, "retest", stop_at_second)
+    words = [str(runs / "good"), str(runs / "second")]
+    assert main(["leaderboard", *words]) == 130
+    err = capsys.readouterr().err
+    assert "stopped by SIGINT after 1 of 2 tests, whose results are kept. No page was written." in err
+    assert not (tmp_path / "leaderboard.html").exists()
+    monkeypatch.setattr(run, "retest", plain)
+    said, page = board(capsys, *words)
+    assert said[0].startswith("measured before, on ")
+    assert said[1] == "measured again: second"
+    assert tested == ["good", "second"]
+    assert page.count("<strong>") >= 1

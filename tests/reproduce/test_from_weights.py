@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
+from metaexp.cli.reproduce import format_estimate
 from metaexp.core.nested import sha256_of
 from metaexp.machine.device import available
-from metaexp.reproduce.from_weights import agree, device_here, find_row
+from metaexp.reproduce.from_weights import agree
+from metaexp.reproduce.planned_tests import device_here, find_row
+from metaexp.reproduce.retests.queue import TestQueue
 from metaexp.results.episodes import EPISODES_FILE, episodes_sha256, read_episodes, write_episodes
+from metaexp.results.measured import folder
 from metaexp.results.record import DIGEST, Score, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +27,7 @@ ROW = "fine_tune_sinusoid"
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with the three seeds of a row, one of another setting, and one whose name only begins alike."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no test knows what another one has measured
     results = tmp_path / "docs" / "results"
     for name in (ROW, f"{ROW}-seed1", f"{ROW}-seed2"):
         shutil.copytree(ROOT / "docs" / "results" / name, results / name)
@@ -116,7 +121,7 @@ def test_weights_of_a_run_that_required_an_accelerator_are_tested_on_what_is_her
     assert main(["evaluate", str(folder), "eval.episodes=20"]) != 0
     assert "not on this machine" in capsys.readouterr().err
     assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
-    assert main(["leaderboard", str(folder), "--output", "page.html"]) == 0
+    assert main(["leaderboard", str(folder), "--output", "page.html", "--again"]) == 0
     assert "measured again" in capsys.readouterr().out
 
 
@@ -137,7 +142,7 @@ def test_published_later_tests_are_made_again_and_rank_with_the_runs(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2] == "tested with eval.episodes=20 task.k_shot=10:"
     assert lines[-1].endswith(", as recorded")
-    assert main(["leaderboard", str(folder), "--output", "page.html"]) == 0
+    assert main(["leaderboard", str(folder), "--output", "page.html", "--again"]) == 0
     assert f"measured again: {ROW}-seed7, tested with eval.episodes=20 task.k_shot=10" in capsys.readouterr().out
     assert f"<strong>{ROW}-seed7, tested with" in Path("page.html").read_text().replace("<wbr>", "")
     _claim_more(test, test.with_suffix(".csv"))
@@ -204,3 +209,32 @@ def test_scores_agree_up_to_rounding_only() -> None:
     error = Score("mse", 0.7, 0.1, 600)
     assert agree(dataclasses.replace(error, mean=0.70001), error)
     assert not agree(dataclasses.replace(error, mean=0.701), error)
+
+
+def test_a_long_test_is_announced_with_a_shorter_one(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert format_estimate(59.0, 60 / 59.0, 10_000) == ""
+    said = "this takes about 12 min; about a minute with --episodes 500, for the first 500 episodes of 10,000"
+    assert format_estimate(720.0, 60 / 720.0, 10_000) == said
+    assert "--episodes 1, for the first 1 episode of 3" in format_estimate(7200.0, 60 / 7200.0, 3)
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
+    assert "this takes" not in capsys.readouterr().err
+    monkeypatch.setattr(TestQueue, "work_left", lambda _: 7200.0)
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
+    assert capsys.readouterr().err.count("this takes about ") == 1
+
+
+def test_a_test_is_made_again_though_its_result_is_known(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is kept is for the leaderboard. Who reproduces a number wants to see it computed."""
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
+    (entry,) = folder().iterdir()
+    first = entry.stat().st_ino
+    assert main(["leaderboard", str(published / f"{ROW}-seed7"), "--output", "page.html"]) == 0
+    assert "measured before" in capsys.readouterr().out
+    assert entry.stat().st_ino == first
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
+    (entry,) = folder().iterdir()
+    assert entry.stat().st_ino != first

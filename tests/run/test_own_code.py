@@ -17,7 +17,8 @@ from metaexp.config.schema import OwnCode
 from metaexp.core.errors import RunFolderError
 from metaexp.machine import environment
 from metaexp.reproduce.causes import conditions
-from metaexp.reproduce.from_weights import format_reproduced_tests, reproduce_test
+from metaexp.reproduce.from_weights import format_reproduced_tests, reproduce_tests
+from metaexp.reproduce.planned_tests import plan_test
 from metaexp.results.own_code import source_files
 from metaexp.results.record import OwnCodeRecord, read_record
 from metaexp.run import job
@@ -151,10 +152,10 @@ def test_weights_that_are_tested_again_with_edited_code_say_so(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run_job(tiny.settings(tmp_path)).folder
-    assert "your own code" not in format_reproduced_tests([reproduce_test(folder)])
+    assert "your own code" not in format_reproduced_tests(reproduce_tests([plan_test(folder)]))
     read = evaluate.revise
     monkeypatch.setattr(evaluate, "revise", lambda *a: (s := read(*a)) and replace(s, own_code=edited(s.own_code)))
-    text = format_reproduced_tests([reproduce_test(folder)])
+    text = format_reproduced_tests(reproduce_tests([plan_test(folder)]))
     assert "not what was trained: your own code was edited since (tiny_runs.py)" in text
 
 

@@ -6,43 +6,48 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.config.classes.make import make
 from metaexp.config.identity import config_hash
 from metaexp.config.purpose import Purpose
 from metaexp.config.revise import check_idle, revise
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.disk.files import encode_text, make_folder, write_atomically
-from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.errors import DataError
 from metaexp.core.metric import Metric
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems, is_stand_in
+from metaexp.core.task_fit import is_stand_in
 from metaexp.core.types import EvalResult
-from metaexp.data.base import Dataset, MetaDataset, TaskSource
+from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.data.classification.trained_classes import count_trained, training_class_ids
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
-from metaexp.models.base import never_collected
-from metaexp.results.episodes import episodes_sha256, write_episodes
+from metaexp.results.episodes import write_episodes
 from metaexp.results.evaluations import Evaluation
+from metaexp.results.measured import Measured
 from metaexp.results.own_code import changed_files, source_files
 from metaexp.results.per_class.files import write_classes
-from metaexp.results.provenance import versions
 from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
+from metaexp.run.evaluation.aids import Aids, identity_of
+from metaexp.run.evaluation.chunks import Chunks
 from metaexp.run.evaluation.evaluator import Evaluator
-from metaexp.run.evaluation.own_metrics import try_own_metrics
-from metaexp.run.evaluation.scores import check_finite, recorded
+from metaexp.run.evaluation.fit import check_fits, check_statistics, warn_of_pixels
+from metaexp.run.evaluation.scores import check_finite
 from metaexp.run.evaluation.selection import Selected, apply_weights, selected
-from metaexp.run.first_record import utc_now
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
+
+_OF_RESULT = (
+    "test", "after_steps", "metrics", "domains", "test_classes_sha256", "episodes_sha256", "device", "versions",
+    "finished",
+)  # fmt: skip
+"""What a later test has of its result."""
 
 
 class Evaluated(NamedTuple):
@@ -52,15 +57,30 @@ class Evaluated(NamedTuple):
     path: Path | None
 
 
+class Retested(NamedTuple):
+    """A test of a finished run, of which nothing is kept in the run folder.
+
+    Attributes:
+        evaluation: The test.
+        sources: The SHA-256 (hex) of the source files of metaexp that made it.
+        seconds: How long it took.
+        is_recalled: Whether its result is that of an earlier test of these weights.
+    """
+
+    evaluation: Evaluation
+    sources: str
+    seconds: float
+    is_recalled: bool
+
+
 def evaluate_run(
     path: Path,
     overrides: Sequence[str] = (),
     config_dir: Path | None = None,
     display: Display | None = None,
     allow_trained_classes: bool = False,
-    keep: bool = True,
 ) -> Evaluated:
-    """Test the selected weights of a run, with its own settings except ``overrides``.
+    """Test the selected weights of a run, with its own settings except ``overrides``, and keep it in the run folder.
 
     Args:
         path: The run folder.
@@ -68,10 +88,9 @@ def evaluate_run(
         config_dir: A folder of the user's own groups and files, for choices among the overrides.
         display: What the user sees; None chooses by the terminal.
         allow_trained_classes: Whether classes that the run was trained on may be among those of the test.
-        keep: Whether to save the evaluation in the run folder.
 
     Returns:
-        The evaluation, and the file in the run folder that holds it, if it was to be and could be written.
+        The evaluation, and the file in the run folder that holds it, if it could be written.
 
     Raises:
         ConfigError: Test classes were trained on, which is not allowed. Or the overrides do not fit the weights
@@ -79,25 +98,56 @@ def evaluate_run(
             only training, or ask for statistics that were never collected.
         RunFolderError: There are no weights.
     """
-    display, place = display or default_display(), existing(path)
+    display = display or default_display()
+    evaluation, _, result = _evaluate(path, overrides, config_dir, display, allow_trained_classes, Aids())
+    assert result is not None  # these aids recall nothing
+    return _try_to_keep(evaluation, result, existing(path).evaluations, display)
+
+
+def retest(path: Path, overrides: Sequence[str], aids: Aids, display: Display | None = None) -> Retested:
+    """Test the selected weights of a run as :func:`evaluate_run` does, and write nothing into its folder.
+
+    Args:
+        path: The run folder.
+        overrides: Changes to the settings of the run.
+        aids: What helps where many runs are tested.
+        display: What the user sees; None chooses by the terminal.
+    """
+    evaluation, measured, result = _evaluate(path, overrides, None, display or default_display(), False, aids)
+    return Retested(evaluation, measured.sources, measured.seconds, is_recalled=result is None)
+
+
+def _evaluate(
+    path: Path,
+    overrides: Sequence[str],
+    config_dir: Path | None,
+    display: Display,
+    allow_trained_classes: bool,
+    aids: Aids,
+) -> tuple[Evaluation, Measured, EvalResult | None]:
+    """The test, what it measured, and its episodes if it was made now."""
+    place = existing(path)
     config, choices = _read_config(place)
     settings = revise(config, choices, overrides, config_dir)
     check_idle(config, settings.resolved)
     check_config(path, config)
     weights = selected(place, config)
     with explain_errors(), use_device(settings.device) as compute:
-        dataset = load_dataset(settings, compute, display.print_line)
-        _check_fits(settings, dataset, weights)
-        _warn_of_pixels(config, choices, settings, display)
-        trained = _training_classes(
-            place.path, lambda: revise(config, choices, (), purpose=Purpose.READ), settings, dataset, compute, display
-        )
+        dataset = aids.load(settings, compute, display.print_line)
+        check_fits(settings, dataset, weights)
+        warn_of_pixels(config, choices, settings, display)
+        trained = _training_classes(place.path, config, choices, settings, dataset, compute, display)
         n_trained = count_trained(dataset, settings.dataset_name, trained, allow_trained_classes)
         algorithm = _trained(settings, config, weights).to(compute.device)
         source = _tasks(settings, dataset, algorithm, compute, display)
-        chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
-        evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics)
-        result = _test(evaluator, algorithm, settings.eval.episodes, display)
+        bank = source.bank_hash("test", settings.eval.episodes)
+        identity = identity_of(weights, settings, compute, dataset.digest, bank)
+        measured, result = aids.result(
+            identity,
+            lambda: _test(source, settings, dataset, algorithm, compute, aids.chunks, display),
+            Metric.of(settings.task.n_way).name,
+            compute,
+        )
         evaluation = Evaluation(
             run=path.resolve().name,
             run_config_hash=config_hash(config),
@@ -107,20 +157,16 @@ def evaluate_run(
             task=Task(*settings.task.shape),
             eval_seed=settings.eval.seed,
             selected_step=weights.step,
-            **recorded(result, Metric.of(settings.task.n_way).name),
+            **{key: getattr(measured, key) for key in _OF_RESULT},
             batch_norm=algorithm.batch_norm,
             data_hash=dataset.digest,
-            episode_bank=source.bank_hash("test", settings.eval.episodes),
+            episode_bank=bank,
             config=settings.resolved,
             config_hash=settings.config_hash,
-            device=compute.recorded(),
-            versions=versions(),
-            finished=utc_now(),
             trained_classes=n_trained,
             changed_code=edited_code(place.path, settings),
-            episodes_sha256=episodes_sha256(result.per_step.tolist(), result.domains),
         )
-    return _try_to_keep(evaluation, result, place.evaluations, display) if keep else Evaluated(evaluation, None)
+    return evaluation, measured, result
 
 
 def _read_config(place: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
@@ -153,7 +199,8 @@ def _try_to_keep(evaluation: Evaluation, result: EvalResult, folder: Path, displ
 
 def _training_classes(
     folder: Path,
-    own: Callable[[], Settings],
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
     asked: Settings,
     dataset: MetaDataset,
     compute: Compute,
@@ -163,7 +210,7 @@ def _training_classes(
     recorded = read_record(folder).training_classes
     if recorded or dataset.kind == "regression":
         return recorded
-    settings = own()
+    settings = revise(config, choices, (), purpose=Purpose.READ)
     if settings.resolved["dataset"] == asked.resolved["dataset"]:
         return training_class_ids(dataset)
     try:
@@ -185,12 +232,22 @@ def _trained(settings: Settings, config: Mapping[str, Any], weights: Selected) -
     """The algorithm with the selected weights of the run, whose own configuration is ``config``."""
     algorithm = build_algorithm(settings, weights.interface)
     apply_weights(algorithm, settings, weights.step, weights.weights)
-    _check_statistics(algorithm, config, weights.step)
+    check_statistics(algorithm, config, weights.step)
     return algorithm
 
 
-def _test(evaluator: Evaluator, algorithm: Algorithm, n_episodes: int, display: Display) -> EvalResult:
+def _test(
+    source: TaskSource,
+    settings: Settings,
+    dataset: MetaDataset,
+    algorithm: Algorithm,
+    compute: Compute,
+    chunks: Chunks,
+    display: Display,
+) -> EvalResult:
     """The scores of the test episodes, which are finite."""
+    n_episodes, chunk = settings.eval.episodes, tasks_at_once(settings.task.shape, dataset.input_shape, compute)
+    evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics, chunks=chunks)
     with display.show_progress("test", n_episodes) as advance:
         result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
     check_finite(result)
@@ -201,52 +258,6 @@ def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:
     """The name of the dataset. For real images it says so if the training was on made-up ones."""
     on_made_up = is_stand_in(trained["dataset"]) and not settings.is_stand_in
     return settings.dataset_name + (" (trained on a stand-in)" if on_made_up else "")
-
-
-def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
-    """Raise ConfigError when the weights, the data, the task and the metrics cannot be used together."""
-    name, shape = settings.dataset_name, settings.task.shape
-    try_own_metrics(settings.eval.metrics, shape)
-    data = DataFacts(name, dataset.kind, dataset.capacity())
-    problems = fit_problems(data, None, Tasks(shape, shape, ["test"], is_trained=True))
-    if tuple(dataset.input_shape) != weights.interface.input_shape:
-        problems.append(
-            f"the run was trained on examples of shape {weights.interface.input_shape}; "
-            f"dataset={name} gives {tuple(dataset.input_shape)}."
-        )
-    if dataset.kind == "regression" and not problems and dataset.target_size != weights.interface.n_outputs:
-        problems.append(
-            f"the run was trained for {weights.interface.n_outputs} outputs; "
-            f"dataset={name} asks for {dataset.target_size}."
-        )
-    if problems:
-        raise ConfigError(problems)
-
-
-def _warn_of_pixels(config: Mapping[str, Any], choices: Mapping[str, str], asked: Settings, display: Display) -> None:
-    """Say so if bytes become other values than those that the run was trained on, where both are known."""
-    if config["dataset"] == asked.resolved["dataset"]:
-        return
-    try:
-        own = revise(config, choices, (), purpose=Purpose.READ)
-    except ConfigError:  # such as a dataset of the user's own that is not here
-        return
-    trained, now = (make(s.dataset, Dataset).image_preparation() for s in (own, asked))  # type: ignore[type-abstract]
-    if trained is not None and now is not None and trained.pixels != now.pixels:
-        display.print_line(
-            f"warning: the run was trained with {trained.pixels.format()}; {asked.dataset_name} has "
-            f"{now.pixels.format()}. Its network has not seen such values."
-        )
-
-
-def _check_statistics(algorithm: Algorithm, trained: Mapping[str, Any], step: int) -> None:
-    """Raise ConfigError if batch norm would use statistics that training has never collected."""
-    if algorithm.batch_norm == "running" and step > 0 and never_collected(algorithm):
-        before = trained["algorithm"].get("batch_norm", "another mode")
-        raise ConfigError(
-            f"algorithm.batch_norm=running normalises with statistics that training collects, and this run, trained "
-            f"with {before}, has collected none. Leave algorithm.batch_norm as it was, or train again with running."
-        )
 
 
 def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:

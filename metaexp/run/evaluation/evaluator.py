@@ -23,12 +23,10 @@ from metaexp.machine.collector import collect_as_usual
 from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.evaluation.answers import count_answers, split_answers
+from metaexp.run.evaluation.chunks import Chunks, InTurn, Report, Rows
 from metaexp.run.evaluation.own_metrics import further_metric
 from metaexp.run.side_effects.detect import Repeats, Weights, refuse_side_effects
 from metaexp.run.step import noise_seed
-
-Report = Callable[[int], None]
-"""Takes the number of episodes done so far; may raise, to stop."""
 
 
 class SealedSource(SourceOver):
@@ -77,6 +75,7 @@ class Evaluator:
         ranks: The ranks that share the episodes, chunk by chunk, so an episode is computed with the same others for any
             number of ranks.
         extra: Names of further metrics, measured after the last step of adaptation when testing.
+        chunks: Who measures which chunk; None for the ranks in turn.
     """
 
     def __init__(
@@ -87,12 +86,13 @@ class Evaluator:
         chunk: int,
         ranks: Ranks = SINGLE,
         extra: Sequence[str] = (),
+        chunks: Chunks | None = None,
     ) -> None:
         self.source = source
         self.seed = seed
         self.compute = compute
         self.chunk = chunk
-        self.ranks = ranks
+        self.chunks = InTurn(ranks) if chunks is None else chunks
         self.extra = tuple(extra)
         self._repeats = Repeats(ranks)
 
@@ -149,7 +149,7 @@ class Evaluator:
             values = torch.stack([*found, *(further_metric(name, scores, y) for name in extra)])
             return torch.cat([values, count_answers(scores, y)]) if names else values
 
-        def measure(start: int) -> list[list[float]]:
+        def measure(start: int) -> Rows:
             """The metric (T, steps + 1), further ones, answers, on the chunk from ``start``; none beyond the last."""
             indices = torch.arange(start, min(start + self.chunk, n_episodes), device=self.compute.device)
             if len(indices) == 0:
@@ -157,24 +157,19 @@ class Evaluator:
             self.compute.reseed(noise_seed(self.seed, start))
             return in_groups(self.source, split, indices, values_of)
 
-        def values_of(indices: Tensor) -> list[list[float]]:
+        def values_of(indices: Tensor) -> Rows:
             episodes = self.source.episodes(split, indices)
             check_labels(episodes)
             at_once = algorithm.tasks_at_once(episodes.support.x.shape[1], self.chunk)
             with self.compute.autocast(), refuse_side_effects(algorithm, episodes, f"{split} tasks", weights):
-                values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
+                values: Rows = over_tasks(metrics, episodes, at_once).tolist()
             return values
 
-        rows: list[list[float]] = []
         collect_as_usual()
         repeats = self._check_first(algorithm, split)
         with _use_eval_mode(algorithm), torch.no_grad(), repeats:
             weights = Weights(algorithm)  # every group of episodes is to leave these as they are
-            while len(rows) < n_episodes:
-                start = len(rows) + self.ranks.rank * self.chunk
-                for part in self.ranks.gather(partial(measure, min(start, n_episodes))):
-                    rows += part
-                report(len(rows))
+            rows = self.chunks.rows(measure, self.chunk, n_episodes, report)
         return _result(rows, extra, names)
 
     def _check_first(self, algorithm: Algorithm, split: Split) -> AbstractContextManager[None]:

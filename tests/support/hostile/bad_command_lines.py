@@ -150,7 +150,7 @@ BAD_OF_VERB: dict[str, list[str]] = {
 DO_WORK = (
     "metaexp.run.job.run_job", "metaexp.run.job.resume_job", "metaexp.sweep.processes.pool.Pool.run",
     "metaexp.search.run.search",
-    "metaexp.doctor.examine.examine", "metaexp.run.evaluation.evaluate.load_dataset", "metaexp.cli.folders.rm.remove",
+    "metaexp.doctor.examine.examine", "metaexp.run.evaluation.aids.load_dataset", "metaexp.cli.folders.rm.remove",
 )  # fmt: skip
 """Where the work begins that a refused command never reaches."""
 

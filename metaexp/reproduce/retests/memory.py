@@ -1,0 +1,37 @@
+"""How much memory is left on this machine, and which process goes first where none is. Linux only. Without torch."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_INFO = Path("/proc/meminfo")
+_SCORE = Path("/proc/self/oom_score_adj")
+_FIRST = 900
+"""Without memory, the system ends processes with a high score first; 1000 is the highest."""
+
+
+def free_bytes() -> int | None:
+    """Return how much memory new processes can have without swapping; None where the system does not say."""
+    with suppress(OSError, ValueError):
+        for line in _INFO.read_text("utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return int(value.split()[0]) << 10
+    return None
+
+
+def peak_bytes() -> int | None:
+    """Return the most memory that this process has had; None where the system does not say."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def end_first_without_memory() -> None:
+    """Let the system end this process before others if memory runs out, because its work can be done by another."""
+    with suppress(OSError):
+        _SCORE.write_text(str(_FIRST))
