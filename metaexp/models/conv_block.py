@@ -16,6 +16,8 @@ from metaexp.models.nodes.mapped_conv import Conv2d
 def convolve_normalise_activate(x: Tensor, conv: Conv2d, norm: BatchNorm, *, pool: bool) -> Tensor:
     """``norm.activate(conv(x), pool=pool)``, without its maps in memory where ``conv`` is a network's first layer.
 
+    Layers that somebody has put there, changed or hooked are called as they are.
+
     Args:
         x: maps (B, C, H, W).
         conv: the convolution.
@@ -25,6 +27,8 @@ def convolve_normalise_activate(x: Tensor, conv: Conv2d, norm: BatchNorm, *, poo
     Returns:
         (B, O, h, w), or (B, O, h // 2, w // 2) with ``pool``.
     """
+    if not _are_our_own(conv, norm) or torch.is_autocast_enabled("cpu"):
+        return norm.activate(conv(x), pool=pool)
     if pool and is_first(conv, x):
         statistics = norm.statistics_in_use()
         if statistics in ("batch", "collect"):
@@ -35,9 +39,19 @@ def convolve_normalise_activate(x: Tensor, conv: Conv2d, norm: BatchNorm, *, poo
         if statistics == "stored" and not torch.is_grad_enabled():
             spread = torch.rsqrt(norm.running_var + norm.eps)
             return convolve_and_activate_with(x, conv, norm.running_mean, spread, norm.weight, norm.bias)
-    if conv.bias is not None and conv.is_mappable and norm.removes_offset(x) and not torch.is_autocast_enabled("cpu"):
-        maps = F.conv2d(
-            x, conv.weight, None, conv.stride, conv.padding
-        )  # the sums that a bias' gradient takes are zero
+    if conv.bias is not None and conv.is_mappable and norm.removes_offset(x):
+        maps = F.conv2d(x, conv.weight, None, conv.stride, conv.padding)  # a bias would cost a pass over its gradients
         return norm.activate(maps, pool=pool, offset=conv.bias)
     return norm.activate(conv(x), pool=pool)
+
+
+def _are_our_own(conv: object, norm: object) -> bool:
+    """Whether both are the layers of this package, and nothing else has to happen when the convolution is called.
+
+    A user may replace a layer, derive from it, or hook it: to look at maps, or to compute the weights, as torch's
+    spectral norm does.
+    """
+    if not isinstance(conv, Conv2d) or not isinstance(norm, BatchNorm) or type(norm).activate is not BatchNorm.activate:
+        return False
+    is_hooked = conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or conv._backward_pre_hooks
+    return not is_hooked and getattr(conv.forward, "__func__", None) is Conv2d.forward

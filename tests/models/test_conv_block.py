@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -105,3 +107,87 @@ def test_it_can_be_differentiated_twice() -> None:
     x = X[:2, :, :4, :4].clone().requires_grad_()
     assert torch.autograd.gradcheck(outputs, (x, *weights), fast_mode=True)
     assert torch.autograd.gradgradcheck(outputs, (x, *weights), fast_mode=True)
+
+
+def _hook(made: Block, seen: list[str]) -> None:
+    made.conv.register_forward_hook(lambda *_: seen.append("called"))
+
+
+def _pre_hook(made: Block, seen: list[str]) -> None:
+    made.conv.register_forward_pre_hook(lambda *_: seen.append("called"))
+
+
+def _backward_hook(made: Block, seen: list[str]) -> None:
+    made.conv.register_full_backward_hook(lambda *_: seen.append("called"))
+
+
+def _own_forward(made: Block, seen: list[str]) -> None:
+    forward = made.conv.forward
+    made.conv.forward = lambda x: (seen.append("called"), forward(x))[1]  # type: ignore[method-assign]
+
+
+def _subclass(made: Block, seen: list[str]) -> None:
+    class Own(Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append("called")
+            return super().forward(x)
+
+    made.conv.__class__ = Own
+
+
+def _of_torch(made: Block, seen: list[str]) -> None:
+    class Foreign(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append("called")
+            return super().forward(x)
+
+    plain = Foreign(made.conv.in_channels, 4, 3, padding=1).double()
+    plain.load_state_dict(made.conv.state_dict())
+    made.conv = plain  # type: ignore[assignment]
+
+
+def _own_norm(made: Block, seen: list[str]) -> None:
+    class Own(BatchNorm):
+        def activate(self, x: Tensor, *, pool: bool = False, offset: Tensor | None = None) -> Tensor:
+            seen.append("called")
+            return super().activate(x, pool=pool, offset=offset)
+
+    made.norm.__class__ = Own
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_hook, _pre_hook, _backward_hook, _own_forward, _subclass, _of_torch, _own_norm],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.parametrize("channels", [5, 1], ids=["inner block", "first block"])
+def test_layers_of_a_user_are_called(channels: int, change: Callable[[Block, list[str]], None]) -> None:
+    """Weights that a hook computes, and maps that it reads, would be wrong otherwise, and nobody would notice."""
+    made, _ = pair(pool=True)
+    made.conv = Conv2d(channels, 4, 3, padding=1).double()
+    x = X[:, :channels]
+    expected = made(x)
+    seen: list[str] = []
+    change(made, seen)
+    found = made(x)
+    found.sum().backward()
+    assert seen == ["called"]
+    assert torch.allclose(found, expected)
+
+
+def test_spectral_norm_computes_the_weight_that_is_used() -> None:
+    made, _ = pair(pool=True)
+    before = made(X)
+    nn.utils.spectral_norm(made.conv)
+    made(X).square().sum().backward()
+    assert made.conv.weight_orig.grad.norm() > 0.1  # type: ignore[union-attr, operator]
+    assert not torch.allclose(made(X), before)
+
+
+def test_in_autocast_the_layers_are_called() -> None:
+    made, _ = pair(pool=True)
+    made = made.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = made(X.float())
+    assert not torch.equal(found, made(X.float()))
+    assert torch.allclose(found.float(), made(X.float()), atol=0.1)

@@ -55,7 +55,7 @@ def is_first(conv: Conv2d, x: Tensor) -> bool:
     if not x.is_cpu or x.dtype not in (torch.float32, torch.float64) or x.requires_grad or in_transform():
         return False
     has_few_numbers = conv.weight[0].numel() <= _MOST_NUMBERS and x.dtype == conv.weight.dtype and len(x) > 0
-    return has_few_numbers and conv.is_mappable and conv.stride == (1, 1) and not torch.is_autocast_enabled("cpu")
+    return has_few_numbers and conv.is_mappable and conv.stride == (1, 1)
 
 
 def convolve_and_activate(x: Tensor, conv: Conv2d, gamma: Tensor | None, beta: Tensor | None, eps: float) -> Activated:
