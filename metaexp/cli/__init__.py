@@ -1,1 +1,1 @@
-"""metaexp VERB: main.py has the table of verbs, every verb is one file."""
+"""metaexp VERB: main.py has the table of verbs. A verb is one file; its ``main`` takes the arguments after the verb."""

@@ -56,11 +56,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp compare`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp compare`` and return its exit code."""
     options = _parser().parse_args(arguments, namespace=_Options())
     _check_output(options.output)
     if options.metric and options.retest:

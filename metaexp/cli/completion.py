@@ -65,11 +65,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp completion`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp completion`` and return its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments, namespace=_Options())
     if options.complete is not None:

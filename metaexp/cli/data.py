@@ -49,11 +49,7 @@ class DataOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp data`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp data`` and return its exit code."""
     parser = make_parser(
         "data",
         "List datasets; find or download one, verify it, prepare it for training, and describe it.",

@@ -48,11 +48,7 @@ class Test(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp evaluate`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp evaluate`` and return its exit code."""
     parser = make_parser(
         "evaluate",
         "Test the selected weights of finished runs. The results are saved in the run folders.",

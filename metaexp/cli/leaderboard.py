@@ -143,11 +143,7 @@ class _Page:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp leaderboard`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp leaderboard`` and return its exit code."""
     options = _parser().parse_args(arguments)
     output: Path = options.output
     if output.suffix != ".html" or not output.absolute().parent.is_dir():

@@ -65,11 +65,7 @@ class Place(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp new`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp new`` and return its exit code."""
     options = _parser().parse_args(arguments, namespace=_Options())
     if options.regression and options.kind != "dataset":
         raise ConfigError(f"--regression is for datasets; leave it out, or write metaexp new dataset {options.name}.")

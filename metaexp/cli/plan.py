@@ -24,11 +24,7 @@ class PlanOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp plan`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp plan`` and return its exit code."""
     parser = make_parser(
         "plan",
         "Check and list the jobs of a sweep: which are done, which are the same, and how long the rest will take.\n"

@@ -52,11 +52,7 @@ class PredictOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp predict`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp predict`` and return its exit code."""
     parser = make_parser(
         "predict", "Adapt the selected weights of a run to a few labelled examples, and predict new ones.", "RUN"
     )

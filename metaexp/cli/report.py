@@ -34,11 +34,7 @@ with their weights: other ways, shots or data. Each such test is a row of its ow
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp report`` and return its exit code: 2 with ``--check`` if a page is not up to date.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp report`` and return its exit code: 2 with ``--check`` if a page is not up to date."""
     options = _parser().parse_args(arguments)
     folder: Path = options.root / "docs" / "results"
     readme = options.root / "README.md"

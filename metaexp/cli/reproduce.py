@@ -67,11 +67,7 @@ class ReproduceOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp reproduce`` and return its exit code: 11 if the numbers differ.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp reproduce`` and return its exit code: 11 if the numbers differ."""
     parser = make_parser("reproduce", _DESCRIPTION)
     parser.usage = (
         "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short] [--weights] "

@@ -30,11 +30,7 @@ class SearchCommand(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp search`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp search`` and return its exit code."""
     parser = _parser()
     options = parse(parser, arguments, SearchCommand())
     if options.help:

@@ -25,11 +25,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp trust`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp trust`` and return its exit code."""
     parser = Parser("trust", _DESCRIPTION)
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="the project (default: the current one)"

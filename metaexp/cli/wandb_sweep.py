@@ -52,11 +52,7 @@ class SweepFileOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp wandb-sweep`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp wandb-sweep`` and return its exit code."""
     parser = _parser()
     options = parse(parser, arguments, SweepFileOptions())
     if options.help:

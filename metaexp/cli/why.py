@@ -23,11 +23,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp why`` and return its exit code. Differences are not errors.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp why`` and return its exit code. Differences are not errors."""
     parser = Parser("why", _DESCRIPTION)
     parser.add_argument("first", type=Path, metavar="RUN_A", help="a run folder, or a published copy")
     parser.add_argument("second", type=Path, metavar="RUN_B", help="another one")

@@ -37,11 +37,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp ls`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp ls`` and return its exit code."""
     options = _parser().parse_args(arguments, namespace=_Options())
     places, words = split_arguments(options.words)
     filters = parse_filters(words)

@@ -32,11 +32,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp rm`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp rm`` and return its exit code."""
     options = _parser().parse_args(arguments, namespace=_Options())
     is_asked = sys.stdin is not None and sys.stdin.isatty()
     found = _check([path.expanduser() for path in options.folders])

@@ -23,11 +23,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp show`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp show`` and return its exit code."""
     options = _parser().parse_args(arguments, namespace=_Options())
 
     from metaexp.folders.show import format_found, found_at

@@ -28,11 +28,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp watch`` and return its exit code.
-
-    Args:
-        arguments: The arguments after the verb.
-    """
+    """Run ``metaexp watch`` and return its exit code."""
     options = _parser().parse_args(arguments, namespace=_Options())
     if not _SHORTEST <= options.every <= _LONGEST:
         raise ConfigError(f"--every {options.every:g} must be {_ALLOWED}.")
