@@ -98,11 +98,7 @@ def experiment_finder(conf: Path) -> FindExperiment:
 
 
 def algorithm_pages(root: Path) -> Pages:
-    """Return the generated part of the page about algorithms, if the repository has that page.
-
-    Args:
-        root: The repository.
-    """
+    """Return the generated part of the page about algorithms, if the repository has that page."""
     path, conf = root / "docs" / "algorithms.md", root / "conf"
     if not path.is_file() or not conf.is_dir():
         return no_pages

@@ -16,9 +16,6 @@ def with_domains(runs: Sequence[Run]) -> list[Run]:
     """Return runs, and after them each run on a mixture once more for each dataset, with that dataset's episodes alone.
 
     The episodes of a dataset are the same in two runs if all their episodes are, so pairs stay pairs.
-
-    Args:
-        runs: The runs.
     """
     found = list(runs)
     for run in runs:

@@ -123,9 +123,6 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def yaml_problems(path: Path) -> list[str]:
     """Return why a YAML file cannot be a configuration: it is too large, or not a file. Nothing else is checked.
 
-    Args:
-        path: The file.
-
     Returns:
         At most one sentence.
     """

@@ -157,9 +157,6 @@ class MetaDataset(ABC):
     def class_ids(self, split: Split) -> Mapping[str, frozenset[str]]:
         """Return what the classes of a split are recognised by in other datasets and other splits.
 
-        Args:
-            split: The split.
-
         Returns:
             Class -> its identifiers; two classes that share one are the same. Empty in regression.
         """

@@ -38,9 +38,6 @@ class Found(NamedTuple):
 def find(place: Path) -> list[Found]:
     """Find runs, sweeps and searches in or below a folder. Their own jobs and trials are not listed; see :func:`jobs`.
 
-    Args:
-        place: The folder.
-
     Returns:
         What was found, in the order of the paths. Folders that cannot be read are skipped.
 

@@ -45,9 +45,6 @@ _MOST_NAMED = 5
 def check_removable(path: Path) -> Found:
     """Return the run, sweep or search in a folder, if it may be removed.
 
-    Args:
-        path: The folder.
-
     Raises:
         RunFolderError: The folder is a link, missing, a job of a sweep or in use, or it holds files that metaexp
             does not write.

@@ -45,9 +45,6 @@ def run_id(folder: Path) -> str:
 
     It is WANDB_RUN_ID where that is set and no other run has it. Two runs with one id would be written into one.
 
-    Args:
-        folder: the run folder.
-
     Raises:
         RunFolderError: The file of the id is a link, or holds no id.
     """
@@ -148,9 +145,6 @@ def mend_links(folder: Path) -> None:
 
     Where several runs are open in one process, the client links the log that they share into the folder of each. Such
     links are removed. Those to files in the folder become relative; the client writes the whole path.
-
-    Args:
-        folder: The run folder.
     """
     for path in list((folder / "wandb").rglob("*")):
         if not path.is_symlink():

@@ -148,9 +148,6 @@ def open_tensors(path: Path) -> IO[bytes]:
     A hole of a terabyte takes no room on a disk, and hours to read. So a large safetensors file must be as long as its
     header says.
 
-    Args:
-        path: The file.
-
     Returns:
         The open file, at its beginning.
 
@@ -185,9 +182,6 @@ def append_regular(path: Path) -> IO[bytes]:
 
     A file with other names elsewhere (hard links, as ``cp -al`` makes them) is replaced by a copy first, so that what
     is written here does not appear there.
-
-    Args:
-        path: The file.
 
     Returns:
         The open file.
@@ -229,9 +223,6 @@ def refuse_links(folder: Path) -> None:
 
     The folder itself may be a link: the user named it. In folders that other programs fill (W&B,
     TensorBoard) links may lead to places inside the run folder.
-
-    Args:
-        folder: The run folder.
 
     Raises:
         RunFolderError: There is a link or another special file, or a folder that cannot be read.

@@ -132,9 +132,6 @@ def is_quick(path: Path) -> bool:
 def names_quickly(path: Path) -> list[str] | None:
     """List the files in a folder or archive as :func:`open_source` does, where that takes no more than a moment.
 
-    Args:
-        path: The folder or archive.
-
     Returns:
         The names; None for a large compressed tar, of which only reading all would tell.
 

@@ -15,11 +15,7 @@ _KEYS = ("min_images", "min_examples")
 
 
 def leave_out_key(keys: Collection[str]) -> str:
-    """Return the key that leaves small classes or tasks out of a dataset; "" where it has none.
-
-    Args:
-        keys: The keys of the dataset.
-    """
+    """Return the key that leaves small classes or tasks out of a dataset; "" where it has none."""
     return next((key for key in _KEYS if key in keys), "")
 
 

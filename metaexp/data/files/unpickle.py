@@ -55,9 +55,6 @@ def loads_pickle(content: bytes, name: str) -> Any:
 def load_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in a pickle, with its keys as texts; an empty one if the pickle holds something else.
 
-    Args:
-        path: The pickle.
-
     Raises:
         DataError: As :func:`load_pickle`.
     """

@@ -68,9 +68,6 @@ def read_episodes(path: Path) -> EpisodeList:
 
     Rows of an episode need not be together. Lines that begin with ``#`` are comments.
 
-    Args:
-        path: The file.
-
     Raises:
         DataError: The file holds no episodes, or episodes of different shapes.
     """

@@ -30,9 +30,6 @@ def cache_files(place: Path | None, prefix: str) -> list[Path]:
 def check_cache(path: Path) -> str:
     """Read a prepared file and compare its examples with the SHA-256 that was written with them.
 
-    Args:
-        path: The file.
-
     Returns:
         The SHA-256 (hex).
 

@@ -33,9 +33,6 @@ def list_file(place: Path, name: str) -> Path:
 def read_noted(file: Path) -> dict[str, str]:
     """Return path -> SHA-256 (hex) of a list; empty where there is none.
 
-    Args:
-        file: The list.
-
     Raises:
         DataError: The file is not a list of digests.
     """
@@ -64,9 +61,6 @@ def write_noted(file: Path, digests: Mapping[str, str]) -> None:
 
 def digests_of(paths: Iterable[Path]) -> dict[str, str]:
     """Return path -> SHA-256 (hex) of files, and of all files in folders.
-
-    Args:
-        paths: Files and folders.
 
     Raises:
         DataError: A file cannot be read.

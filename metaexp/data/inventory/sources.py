@@ -55,11 +55,7 @@ class Sources(NamedTuple):
         return sum(file.path.stat().st_size for file in self.files if file.path.is_file())
 
     def advice_for(self, name: str) -> str:
-        """Return the advice with the name of the dataset in the command that fetches it.
-
-        Args:
-            name: The name.
-        """
+        """Return the advice with the name of the dataset in the command that fetches it."""
         return self.advice.replace("metaexp data prepare fetches", f"metaexp data prepare {name} fetches")
 
 
