@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.models.base import call
 from metaexp.models.batch_norm import normalise_with
+from metaexp.models.checks.returned import refuse_other_features, values_of
 from metaexp.models.library_noise import seed_numpy_and_python
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,8 @@ def try_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int
         Whether gradients of several tasks can be computed at once. metaexp's own networks are not tried.
 
     Raises:
-        ConfigError: It writes into its input or weights, keeps something from one call to the next, has another number
-            of outputs, or its output for one example depends on the others.
+        ConfigError: It does not return a tensor of values, writes into its input or weights, keeps something from one
+            call to the next, has another number of outputs, or its output for one example depends on the others.
     """
     before = _Held(network)
     was_training = network.training
@@ -152,11 +153,13 @@ def _inputs(input_shape: tuple[int, ...]) -> Tensor:
 
 
 def _check_outputs(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
-    """Refuse a network that has another number of outputs than it was asked for."""
+    """Refuse a network that has another number of outputs than it was asked for, or features that are not values."""
+    with normalise_with("batch"):
+        refuse_other_features(network, _inputs(input_shape))
     if n_outputs is None:
         return
     with normalise_with("batch"):
-        shape = tuple(network(_inputs(input_shape)).shape)
+        shape = tuple(values_of(network, _inputs(input_shape)).shape)
     if shape != (3, n_outputs):
         raise ConfigError(
             f"model: {type(network).__name__} was built with n_outputs={n_outputs} and gives {shape[1:]} per example. "
@@ -204,7 +207,7 @@ def _first_output(network: nn.Module, batch: Tensor, before: _Held) -> Tensor:
     with normalise_with("stored"), seed_numpy_and_python(0):
         torch.default_generator.manual_seed(0)  # dropout draws the same
         state = torch.get_rng_state()
-        output: Tensor = network(batch)[0]
+        output = values_of(network, batch)[0]
     if not network.training and not torch.equal(torch.get_rng_state(), state):
         log.warning(
             "%s draws random numbers in evaluation mode, too, so that tests are made with noise. If that is not "
