@@ -20,7 +20,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 BEST = "best"
 """The name of a run's selected weights, without suffix."""
 SAFETENSORS = ".safetensors"
-PICKLED = (".pt", ".pth", ".bin", ".ckpt")
+PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".th", ".tar")
 """Suffixes of files that ``torch.save`` wrote. They are read with ``weights_only=True``, so they run no code."""
 _WHAT = f"Give a {SAFETENSORS} or .pt file, or a run folder."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -121,9 +121,10 @@ def _digest(path: Path, _size: int, _time: int) -> str:
 def _of_run(folder: Path) -> Path:
     """The file in a run folder with its selected weights: ``best``, or without it the newest checkpoint."""
     if not (folder / "config.yaml").is_file():
+        files = sorted(path for path in folder.iterdir() if path.suffix in (SAFETENSORS, *PICKLED))
         raise ConfigError(
             f"model.weights={folder} is a folder, and not a run folder: it has no config.yaml. Give a run folder, or a "
-            "file of weights."
+            f"file of weights{f', such as {files[0]}' if files else ''}."
         )
     refuse_links(folder)
     checkpoints = folder / "checkpoints"

@@ -26,8 +26,6 @@ class Network(nn.Module, ABC):
     """
 
     head: nn.Module
-    weights_prefix: ClassVar[str] = ""
-    """The prefix that names of parameters have here, and not in published files of weights."""
     has_frozen_features: bool = False
     """Whether :meth:`features` never changes, and returns vectors unchanged, so that they can be computed once."""
     holds_foreign_code: ClassVar[bool] = False

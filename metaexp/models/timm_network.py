@@ -25,7 +25,6 @@ class TimmNetwork(Network):
     nothing out.
     """
 
-    weights_prefix = "body."
     holds_foreign_code: ClassVar[bool] = True
 
     def __init__(

@@ -80,7 +80,8 @@ def test_a_digest_that_is_given_must_be_that_of_the_file(file: Path) -> None:
         ("nowhere.pt", r"nowhere\.pt cannot be read \(No such file or directory\)\. Give a \.safetensors or \.pt file"),
         ("text.txt", r"text\.txt ends in \.txt; a file of weights ends in \.safetensors or \.pt, \.pth, \.bin, \.ckpt"),
         ("bare", "bare ends in no suffix"),
-        ("folder", r"is a folder, and not a run folder: it has no config\.yaml"),
+        ("folder", r"no config\.yaml. Give a run folder, or a file of weights\.$"),
+        ("saved", r"no config\.yaml. Give a run folder, or a file of weights, such as .*saved/model\.safetensors\.$"),
         ("run", "has no weights: the run was not validated yet, or this is a published copy"),
         ("torn", r"best\.safetensors is missing, or is not a regular file"),
         ("line.pt/below", "cannot be read"),
@@ -89,10 +90,10 @@ def test_a_digest_that_is_given_must_be_that_of_the_file(file: Path) -> None:
 def test_what_is_not_a_file_of_weights_is_refused_before_anything_is_loaded(
     tmp_path: Path, place: str, problem: str
 ) -> None:
-    for name in ("text.txt", "bare", "line.pt"):
-        (tmp_path / name).write_text("x")
-    for name in ("folder", "run/checkpoints", "torn/checkpoints"):
+    for name in ("folder", "saved", "run/checkpoints", "torn/checkpoints"):
         (tmp_path / name).mkdir(parents=True)
+    for name in ("text.txt", "bare", "line.pt", "saved/config.json", "saved/model.safetensors"):
+        (tmp_path / name).write_text("x")
     for name in ("run", "torn"):
         (tmp_path / name / "config.yaml").write_text("seed: 0")
     (tmp_path / "torn" / "checkpoints" / "best.json").write_text("{}")

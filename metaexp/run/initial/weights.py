@@ -7,7 +7,7 @@ import io
 import pickle
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_fi
 from metaexp.config.schema import ClassSpec
 from metaexp.core.disk.files import open_tensors
 from metaexp.core.errors import ConfigError, RunFolderError, first_line
-from metaexp.models.base import Network
 from metaexp.results.beginning import InitialWeights
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.integrity import check_run_files
@@ -81,7 +80,8 @@ def read_weights(model: ClassSpec) -> WeightsFile | None:
 def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> InitialWeights:
     """Copy weights into a network, by name and shape.
 
-    Names of the file may have one prefix in front, such as ``model.`` in run folders; it is found by itself.
+    Names of the file may have one prefix in front, such as ``model.`` in run folders; it is found by itself. So may
+    names of the network, as where it holds a network of another package in an attribute.
 
     Args:
         network: Changed in place. What the file lacks stays as it was initialised.
@@ -96,11 +96,8 @@ def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> Ini
             finite.
     """
     own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    prefix = _prefix(list(own), file)
-    theirs = {name.removeprefix(prefix): name for name in file.tensors if name.startswith(prefix)}
-    inside = network.weights_prefix if isinstance(network, Network) else ""
-    if inside and not any(name.startswith(inside) for name in theirs):  # a published file
-        theirs = {inside + name: whole for name, whole in theirs.items()}
+    inside, prefix = _prefixes(list(own), file)
+    theirs = {inside + name.removeprefix(prefix): name for name in file.tensors if name.startswith(prefix)}
     there = [name for name in own if name in theirs]
     matched = [name for name in there if file.tensors[theirs[name]].shape == own[name].shape]
     used = {theirs[name] for name in matched}
@@ -156,36 +153,56 @@ def _check(report: InitialWeights, own: Mapping[str, Tensor], theirs: Mapping[st
             raise ConfigError(f"{start}: {name} holds values that are not finite. Give another file.")
 
 
-def _prefix(own: Sequence[str], file: WeightsFile) -> str:
-    """The prefix of the network's names in the file. Raises ConfigError if two prefixes match equally well."""
-    found: Counter[str] = Counter()
-    names = set(own)
-    for theirs in file.tensors:
-        parts = theirs.split(".")
-        for start in range(len(parts)):
-            if ".".join(parts[start:]) in names:
-                found[".".join([*parts[:start], ""])] += 1
-    if not found:
-        return ""
-    most = max(found.values())
-    best = sorted((prefix for prefix, count in found.items() if count == most), key=len)
-    if len(best) > 1 and best[0]:
+def _prefixes(own: Sequence[str], file: WeightsFile) -> tuple[str, str]:
+    """The prefix that names have in the network alone, and the one that they have in the file alone.
+
+    Most of the network's tensors must have the former, so that a layer of it is not taken for a whole network.
+
+    Raises:
+        ConfigError: Two prefixes of the file match equally well.
+    """
+    holding = Counter(start for name in own for start in _starts(name))
+    best, most = ("", Counter[str]()), 0
+    for inside in sorted((start for start, count in holding.items() if 2 * count > len(own)), key=len):
+        found = _found({name.removeprefix(inside) for name in own if name.startswith(inside)}, file)
+        count = max(found.values(), default=0)
+        if count > most and (not inside or 2 * count > len(own)):
+            best, most = (inside, found), count
+    inside, found = best
+    equal = sorted((prefix for prefix, count in found.items() if count == most), key=len)
+    if len(equal) > 1 and equal[0]:
         raise ConfigError(
-            f"model.weights={file.name} holds the network {len(best)} times, as {' and as '.join(best)}. Give a file "
+            f"model.weights={file.name} holds the network {len(equal)} times, as {' and as '.join(equal)}. Give a file "
             "with one of them."
         )
-    return best[0]
+    return inside, equal[0] if equal else ""
+
+
+def _found(names: Set[str], file: WeightsFile) -> Counter[str]:
+    """How many of the names are in the file, for each prefix there."""
+    return Counter(start for theirs in file.tensors for start in _starts(theirs) if theirs.removeprefix(start) in names)
+
+
+def _starts(name: str) -> list[str]:
+    """What may be the prefix of a dotted name: ``""``, ``"a."`` and ``"a.b."`` of ``"a.b.c"``."""
+    parts = name.split(".")
+    return [".".join([*parts[:count], ""]) if count else "" for count in range(len(parts))]
 
 
 def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load(content)
+        return dict(sorted(safetensors.torch.load(content).items()))  # which gives them in another order each time
     except (SafetensorError, ValueError, KeyError) as error:
         raise RunFolderError(f"model.weights: {path} is damaged: it is not a safetensors file ({error}).") from error
 
 
 def _pickled(content: bytes, path: Path) -> dict[str, Tensor]:
     """The tensors of a file that ``torch.save`` wrote. Nothing but tensors and plain values is unpickled."""
+    if _is_program(content):
+        raise RunFolderError(
+            f"model.weights: {path} is a program of TorchScript (torch.jit.save), which is not run. Save the network's "
+            "state_dict(), best as safetensors."
+        )
     try:
         saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -204,6 +221,15 @@ def _pickled(content: bytes, path: Path) -> dict[str, Tensor]:
         if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized:
             tensors[name] = value
     return tensors
+
+
+def _is_program(content: bytes) -> bool:
+    """Whether a file was written by ``torch.jit.save``, as torch.load finds out too."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except _DAMAGE:
+        return False
 
 
 def _items(value: Any, path: Path, prefix: str = "", level: int = 0) -> Iterator[tuple[str, Any]]:

@@ -118,6 +118,55 @@ def test_a_file_that_holds_the_network_twice_is_refused_and_the_plain_one_comes_
     assert bool((network.body.weight == 0.25).all())
 
 
+class Wrapped(nn.Module):
+    """A network of another package in an attribute, and a head of its own."""
+
+    def __init__(self, kind: type[nn.Module] = Small) -> None:
+        super().__init__()
+        self.net = kind()
+        self.head = nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize("prefix", ["", "state_dict.module."])
+def test_a_network_in_an_attribute_is_taken_by_the_names_that_it_has_by_itself(prefix: str) -> None:
+    network = Wrapped()
+    file = {prefix + name: t for name, t in fill(network.net, 0.5).items()}
+    with pytest.raises(ConfigError, match=r"lacks head\.weight, head\.bias of the network"):
+        load(Wrapped(), file)
+    report = load(network, file, is_partial=True)
+    assert (report.prefix, report.missing, report.left_over) == (prefix, ["head.weight", "head.bias"], [])
+    assert sorted(report.matched) == sorted(f"net.{name}" for name in network.net.state_dict())
+    assert all(bool((t == 0.5).all()) for t in network.net.state_dict().values())
+    assert not bool((network.head.weight == 0.5).any())
+
+
+def test_names_that_the_network_has_come_before_those_of_a_part_of_it() -> None:
+    network = Wrapped()
+    file = fill(network, 0.5) | {name: t for name, t in fill(network.net, 0.25).items() if not name.startswith("head")}
+    report = load(network, file)
+    assert report.missing == []
+    assert bool((network.net.body.weight == 0.5).all())
+
+
+class Twins(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = Small(), Small()
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+@pytest.mark.parametrize(
+    ("network", "file"),
+    [(Wrapped, {"other.weight": torch.zeros(2, 4), "other.bias": torch.zeros(2)}), (Twins, fill(Small(), 0.5))],
+    ids=["a layer", "one of two"],
+)
+def test_a_layer_is_not_taken_for_a_whole_network_nor_one_part_for_another(
+    network: type[nn.Module], file: dict[str, Tensor], is_partial: bool
+) -> None:
+    with pytest.raises(ConfigError, match="agree in no name"):
+        load(network(), file, is_partial)
+
+
 @pytest.fixture
 def donor(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
     return run_job(tiny.settings(tmp_path), folder=tmp_path / "donor", display=silent).folder
@@ -235,6 +284,25 @@ def test_a_damaged_or_hostile_file_is_refused_in_one_line(
         run_job(from_weights(tiny, tmp_path, tmp_path / name), display=silent)
     assert "\n" not in str(refused.value)
     assert not Path("/tmp/metaexp-was-here").exists()
+
+
+def test_a_program_of_torchscript_is_not_run_and_the_message_says_what_to_save(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, recwarn: pytest.WarningsRecorder
+) -> None:
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 3), torch.zeros(1, 2)), tmp_path / "w.pt")
+    recwarn.clear()
+    with pytest.raises(RunFolderError, match=r"w\.pt is a program of TorchScript .*Save the network's state_dict\(\)"):
+        run_job(from_weights(tiny, tmp_path, tmp_path / "w.pt"), display=silent)
+    assert not [str(warning.message) for warning in recwarn if "TorchScript" in str(warning.message)]
+
+
+def test_the_names_of_a_file_are_listed_in_the_same_order_each_time(
+    tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    """Safetensors itself gives them in another order each time."""
+    safetensors.torch.save_file({f"{number:02}": torch.zeros(1) for number in range(40)}, tmp_path / "w.safetensors")
+    with pytest.raises(ConfigError, match="agree in no name: it has 00, 01, 02, 03 and 36 more"):
+        run_job(from_weights(tiny, tmp_path, tmp_path / "w.safetensors"), display=silent)
 
 
 def test_a_pickle_of_nested_references_is_refused_soon(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
