@@ -136,11 +136,23 @@ def _check_part(checker: Checker, key: str, value: Any) -> Any:
     if key == "reference":
         return None if value is None else checker.section(key, value, REFERENCE)
     if key == "tracker":
-        if not isinstance(value, Mapping):
-            checker.report(key, f"tracker={format_setting(value)} must be a mapping from names to trackers, or {{}}.")
-            return value
-        return {name: checker.node(f"tracker.{name}", node, TRACKER) for name, node in value.items()}
+        return _check_trackers(checker, value)
     return checker.section(key, value, SECTIONS[key])
+
+
+def _check_trackers(checker: Checker, value: Any) -> Any:
+    """Check the trackers, each below a name."""
+    if not isinstance(value, Mapping):
+        checker.report("tracker", f"tracker={format_setting(value)} must be a mapping from names to trackers, or {{}}.")
+        return value
+    if "_target_" in value:
+        checker.report(
+            "tracker",
+            f"tracker._target_={format_setting(value['_target_'])} stands at the top of its file, and several trackers "
+            "may run at once. Put the lines of each one under a key of your choice: mine: {_target_: ...}.",
+        )
+        return value
+    return {name: checker.node(f"tracker.{name}", node, TRACKER) for name, node in value.items()}
 
 
 def _check_tags(checker: Checker, tags: Any) -> Any:

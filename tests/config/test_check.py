@@ -160,6 +160,13 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a section that is a number": ({"train": 3}, ["train=3 must be a mapping."]),
     "a node without a class": ({"clip": 3}, ["clip=3 must be a mapping with a _target_ that names a class."]),
     "a tracker that is a number": ({"tracker": 3}, ["tracker=3 must be a mapping from names to trackers, or {}."]),
+    "a tracker without a name": (
+        {"tracker": {"_target_": "my_code.trackers.Mine", "url": 3}},
+        [
+            "tracker._target_=my_code.trackers.Mine stands at the top of its file, and several trackers may run at "
+            "once. Put the lines of each one under a key of your choice: mine: {_target_: ...}."
+        ],
+    ),
     "what the framework provides": (
         {"model__n_outputs": 3},
         ["model.n_outputs comes from the framework. Remove it."],
