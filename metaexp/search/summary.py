@@ -133,7 +133,10 @@ def format_table(found: SearchResult) -> str:
         lines.append(too_few)
     best = best_of(found)
     if best is None:
-        return "\n".join([*lines, "No trial completed, so there is no best one."])
+        why = shlex.join(["metaexp", "ls", str(found.prepared.path), "state=failed"])
+        has_failed = any(point.state == "fail" for point in found.counted)
+        told = [f"which trials failed, and why: {why}"] if has_failed else []
+        return "\n".join([*lines, "No trial completed, so there is no best one.", *told])
     folder = found.prepared.path / str(best.notes["folder"])
     return "\n".join(
         [

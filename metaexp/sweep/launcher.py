@@ -233,8 +233,8 @@ class LauncherPool:
         shutil.rmtree(self.folder.path, ignore_errors=True)
         if self.error is not None:
             raise MachineError(
-                f"{type(self.launcher).__name__} failed: {_reason(self.error)}. "
-                "Give the same command again to continue."
+                f"{type(self.launcher).__name__} failed: {_reason(self.error).rstrip('.?!')}. "
+                "Give the same command again to continue, with another hydra/launcher=NAME if it cannot work here."
             ) from self.error
 
     def _launch(self, numbers: Sequence[int]) -> None:

@@ -388,7 +388,10 @@ def test_numbers_that_are_not_finite_are_an_answer(family: ModuleType, capsys: p
     assert run(family, "algorithm.case=6,0", "search=grid") == 0
     assert "trial 0 (algorithm.case=6): FAILED, NotFiniteError" in capsys.readouterr().out
     assert run(family, "algorithm.case=6", "algorithm.inner_lr=0.1,0.2", "search=grid", folder="none") == 10
-    assert "No trial completed, so there is no best one." in capsys.readouterr().out
+    assert (
+        "No trial completed, so there is no best one.\nwhich trials failed, and why: metaexp ls "
+        in capsys.readouterr().out
+    )
 
 
 def test_a_point_is_tried_once_and_a_space_may_run_out(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 from sampling import only_exhaustive
 
+from metaexp.core.errors import MachineError
 from metaexp.machine.threads import cores, threads_each
 from metaexp.results.record import read_record
 from metaexp.sweep import launcher as launchers
@@ -77,3 +78,22 @@ def test_a_ray_cluster_that_is_joined_is_given_no_memory_of_an_object_store(
     assert ("object_store_memory" in found) == (way != "neither")
     found.setdefault("object_store_memory", 78643200)  # as the launcher does
     assert found.object_store_memory == (78643200 if way == "neither" else None)
+
+
+def test_a_launcher_that_cannot_work_here_is_named_with_what_it_says(tmp_path: Path) -> None:
+    """As that for Slurm is where there is no ``srun``."""
+
+    class Broken:
+        def launch(self, overrides: object, initial_job_idx: int) -> None:
+            raise RuntimeError('Could not detect "srun", are you indeed on a slurm cluster?')
+
+    pool: Any = object.__new__(launchers.LauncherPool)
+    pool.sweep, pool.left, pool.error = SimpleNamespace(path=tmp_path), {}, None
+    pool.watcher = SimpleNamespace(tick=lambda running: None)
+    pool.folder, pool.launcher = launchers.StopFolder(tmp_path / ".stop-1"), Broken()
+    with pytest.raises(MachineError) as caught:
+        pool.run(lambda: False)
+    assert str(caught.value) == (
+        'Broken failed: Could not detect "srun", are you indeed on a slurm cluster. Give the same command again to '
+        "continue, with another hydra/launcher=NAME if it cannot work here."
+    )
