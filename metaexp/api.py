@@ -20,7 +20,7 @@ from metaexp.config.project import use_own_files
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.errors import RunFolderError
+from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
 from metaexp.data.inventory.loaded import LoadedDataset
@@ -32,8 +32,9 @@ from metaexp.results.run_table import RunTable, read_table
 from metaexp.run.build import load_examples
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.command import compose_run
+from metaexp.run.initial.resumed import asks_to_resume, resumed_folder
 from metaexp.run.integrity import check_run_files, checked_metrics
-from metaexp.run.job import run_job
+from metaexp.run.job import resume_job, run_job
 from metaexp.run.predict.conformal import Calibration
 from metaexp.run.predict.learner import Array, Learner
 from metaexp.run.predict.predict import calibrate_run, make_learner
@@ -50,7 +51,7 @@ def train(
 
     Args:
         overrides: As on the command line, such as ``"algorithm=maml"`` and ``"train.steps=200"``; ``"from=RUN"`` goes
-            on from another run.
+            on from another run, and ``"resume=RUN"`` alone continues one that was stopped.
         config_dir: A folder of your own groups and files; else METAEXP_CONFIG_DIR or that of ``metaexp.toml``.
         trust: Packages whose classes configurations may name.
         folder: An empty folder for the run; by default that of ``hydra.run.dir``, or a fresh one below
@@ -62,11 +63,15 @@ def train(
 
     Raises:
         ConfigError: The configuration is wrong. The message lists all mistakes. Nothing was written.
-        MetaexpError: The run failed; the subclass says how. What was saved stays, and ``metaexp train resume=FOLDER``
-            continues it.
+        MetaexpError: The run failed or was interrupted; the subclass says how. What was saved stays, and
+            ``train("resume=RUN")`` continues it.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
     lines = [*overrides, *(f"{key}={format_setting(value)}" for key, value in keys.items())]
+    if asks_to_resume(lines):
+        if folder is not None:
+            raise ConfigError(f"folder={folder}: a resumed run stays in its own folder; remove folder.")
+        return Run(resume_job(resumed_folder(lines)).folder)
     new = compose_run(lines, own)
     return Run(run_job(new.settings, new.provenance, new.run_dir if folder is None else Path(folder)).folder)
 

@@ -19,7 +19,9 @@ from metaexp.cli.main import main
 from metaexp.compare.gather import gather
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.results.record import read_record
+from metaexp.run.initial.command import compose_run
 from metaexp.run.integrity import check_numbers
+from metaexp.run.job import run_job
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
@@ -300,3 +302,22 @@ def test_the_import_takes_a_tenth_of_a_second_of_work() -> None:
     found = {name for name in done.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names}
     assert found == {"metaexp", "metaexp.compare"}  # a docstring, made callable
     assert len(done.stdout.split()) < 15
+
+
+def test_a_run_that_was_stopped_continues_from_python_to_the_last_bit(run: mx.Run, tmp_path: Path) -> None:
+    new = compose_run([*SMALL, "seed=3"])
+    run_job(new.settings, new.provenance, tmp_path / "stopped", stop_after=2)
+    assert mx.load_run(tmp_path / "stopped").record.status == "interrupted"
+    for words, keywords in (
+        ("a resumed run stays in its own folder", {"folder": tmp_path / "other"}),
+        ("a resumed run continues with its own configuration; remove seed=4", {"seed": 4}),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            mx.train(f"resume={tmp_path / 'stopped'}", **keywords)
+    with pytest.raises(RunFolderError):
+        mx.train(f"resume={tmp_path / 'nowhere'}")
+    done = mx.train(f"resume={tmp_path / 'stopped'}")
+    assert done.folder == tmp_path / "stopped"
+    assert done.record.status == "completed"
+    assert done.metrics == run.metrics
+    assert done.metrics != mx.train(*SMALL, folder=tmp_path / "another", seed=4).metrics

@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
 from metaexp.config.classes.attributes import attribute_of
-from metaexp.config.command_line.override_text import key_of
 from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
@@ -21,8 +20,8 @@ from metaexp.core.terminal_text import print_phase, print_text, terminal_width
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
-from metaexp.run.folder import existing
 from metaexp.run.initial.command import compose_run
+from metaexp.run.initial.resumed import asks_to_resume, resumed_folder
 from metaexp.sweep.groups import asks_for_seeds
 
 _COLUMNS = 116
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
     if options.info:
         print_text(ranks.run(lambda: format_files(options)))
         return 0
-    if _is_resume(options):
+    if asks_to_resume(options.overrides):
         return _resume(options, ranks)
     if options.cfg is not None:
         print_text(ranks.run(lambda: format_configuration(options)), end="")
@@ -94,31 +93,12 @@ def _refuse_ranks() -> None:
 
 
 def _resume(options: TrainOptions, ranks: Ranks) -> int:
-    folder = ranks.run(lambda: _resumed_folder(options))
+    folder = ranks.run(lambda: resumed_folder(options.overrides, is_many=options.multirun))
 
     from metaexp.run.job import resume_job
 
     finished = resume_job(folder, ranks=ranks)
     return _print(finished.record, finished.folder, ranks, options.given_trust)
-
-
-def _is_resume(options: TrainOptions) -> bool:
-    return any(key_of(line) == "resume" for line in options.overrides)
-
-
-def _resumed_folder(options: TrainOptions) -> Path:
-    folders = [line.partition("=")[2] for line in options.overrides if key_of(line) == "resume"]
-    if len(options.overrides) > 1 or options.multirun:
-        others = [line for line in options.overrides if key_of(line) != "resume"]
-        instead = shlex.join(["metaexp", "train", f"from={folders[0]}", *(others or ["train.steps=N"])])
-        longer = any(key_of(line) == "train.steps" for line in others)
-        raise ConfigError(
-            f"a resumed run continues with its own configuration; remove {' '.join(others) or '-m'}. "
-            + (f"To train for longer: {instead}" if longer else "To continue with other settings, start a new run.")
-        )
-    if not folders[0]:
-        raise ConfigError("resume= names no run folder. Give the folder of the run: metaexp train resume=outputs/RUN.")
-    return existing(Path(folders[0]).expanduser()).path
 
 
 def _print(record: RunRecord, folder: Path, ranks: Ranks, trust: Sequence[str]) -> int:
