@@ -8,6 +8,7 @@ CI and tests/test_packaging.py install for real.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -244,6 +245,18 @@ def test_the_demo_installs_what_the_commands_of_the_readme_need() -> None:
     assert "metaexp search" in (ROOT / "README.md").read_text()
     assert "$(INSTALL) -e '.[search]'" in rule[0]
     assert ".[dev]" not in rule[0]
+
+
+def test_the_tracker_of_its_page_writes_the_numbers_of_a_run(inside: Path) -> None:
+    """Commands of pages are run without trackers."""
+    own = ["--config-dir", "conf", "--trust", "my_code", "tracker=table"]
+    assert main(["train", *SHORT[:-1], *SMALL_GLYPHS, "model=mlp", "hydra.run.dir=tracked", *own]) == 0
+    lines = [line.split(",") for line in Path("tracked/numbers.csv").read_text().splitlines()]
+    metrics = [json.loads(line) for line in Path("tracked/metrics.jsonl").read_text().splitlines()]
+    (loss,) = [value for step, name, value in lines if name == "train/loss"]
+    assert float(loss) == next(line["train/loss"] for line in metrics if "train/loss" in line)
+    assert {"val/accuracy", "test/accuracy"} <= {name for _, name, _ in lines}
+    assert "tracker table" not in Path("tracked/run.log").read_text(), "it failed"
 
 
 def test_a_command_that_does_not_work_would_be_seen(inside: Path) -> None:
