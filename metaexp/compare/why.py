@@ -236,13 +236,11 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
     if a.test is None or b.test is None:
         which = "neither" if a.test is None and b.test is None else "only one"
         return [f"There are no two numbers to compare: {which} was tested."]
+    if a.test.metric != b.test.metric:
+        scores = [f"{test.metric} {format_score(test)}" for test in (a.test, b.test)]
+        return [f"They were tested by different metrics: test {scores[0]}, and test {scores[1]}."]
     lines = [f"test {a.test.metric}: {format_score(a.test)} and {format_score(b.test)}."]
-    if (
-        first.per_step is None
-        or second.per_step is None
-        or a.episode_bank != b.episode_bank
-        or a.test.metric != b.test.metric
-    ):
+    if first.per_step is None or second.per_step is None or a.episode_bank != b.episode_bank:
         return [
             *lines,
             "They were not tested on the same episodes, or these are not kept, so a difference is not paired.",

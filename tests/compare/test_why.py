@@ -115,3 +115,12 @@ def test_an_untested_run_has_no_number(twins: tuple[Path, Path]) -> None:
 def test_a_folder_without_a_record_is_refused(tmp_path: Path, twins: tuple[Path, Path]) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
         explained(twins[0], tmp_path / "nothing")
+
+
+def test_numbers_of_two_metrics_have_their_names_and_are_not_compared(make_run: MakeRun) -> None:
+    """As those of a classification and of a regression."""
+    accuracy, error = make_run("maml", 0), make_run("maml", 0, metric="mse")
+    (line,) = explained(accuracy, error).numbers
+    assert line.startswith("They were tested by different metrics: test accuracy ")
+    assert ", and test mse " in line
+    assert explained(error, make_run("maml", 0, metric="mse")).numbers[0].startswith("test mse: ")
