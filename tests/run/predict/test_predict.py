@@ -32,7 +32,7 @@ from metaexp.data.omniglot import Omniglot
 from metaexp.data.regression_table import RegressionTable
 from metaexp.data.time_series import TimeSeries
 from metaexp.run.predict.conformal import calibrate, episode_costs, threshold_of
-from metaexp.run.predict.learner import Learner, label_sets
+from metaexp.run.predict.learner import label_sets
 from metaexp.run.predict.new_examples import Reader
 
 SHORT = [
@@ -303,11 +303,6 @@ def test_a_table_that_was_changed_no_longer_scales(
     np.savez(tmp_path / "task.npz", x=content["x"][:10], y=content["y"][:10, :1])
     assert main(["predict", str(tides.folder), *task]) == 2
     assert "y has shape (10, 1); this run takes (S, 2) targets" in capsys.readouterr().err
-
-
-def source_of(run: mx.Run, images: Path, shape: TaskShape, seed: int = 5) -> tuple[Learner, mx.Dataset]:
-    loaded = ImageFolder(**run.settings.dataset.arguments).load(images, lambda _: None)
-    return run.learner(), loaded.tasks(shape, seed)  # type: ignore[return-value]
 
 
 class TwoWay(mx.Algorithm):
