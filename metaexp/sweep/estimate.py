@@ -13,6 +13,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
+from metaexp.sweep.run_costs import costs_of
 
 if TYPE_CHECKING:
     from metaexp.run.throughput import Throughput
@@ -48,30 +49,49 @@ def finished_runs(outputs: Path) -> dict[Path, RunRecord]:
     return found
 
 
-def estimate(job: FrozenJob, state: JobState, finished: Sequence[RunRecord]) -> Estimate | None:
+def estimate(job: FrozenJob, state: JobState, finished: Mapping[Path, RunRecord]) -> Estimate | None:
     """Estimate from finished runs how long a job will still take.
 
-    The median time of runs of the same job is used. If there are none, runs with the same algorithm, network, dataset
-    and shape of training task are used: their median time for a training task, times the tasks of the job. Runs on all
-    devices count.
+    The median time of runs of the same job is used. If there are none, or if the job is begun, it is computed from what
+    runs with the same algorithm, network, dataset and shape of training task spent on training tasks, on episodes of
+    validation and test, and once. Only runs count that have half as many steps as the longest of them, because short
+    ones take longer for each task. Runs on all devices count.
 
     Args:
         job: The job.
         state: How far the job is.
-        finished: Records of completed runs.
+        finished: Folder -> record of completed runs.
 
     Returns:
         The estimate; None if no finished run is like the job.
     """
     name = f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}"
-    left = 1 - (_done(job, state) / job.steps if job.steps else 0)
-    same = [record.seconds for record in finished if record.config_hash == job.config_hash and record.seconds]
-    if same:
-        return Estimate(median(same) * left, f"{_runs(len(same))} of the same job")
-    rates = [record.seconds / _tasks(record.config) for record in finished if record.seconds and _is_like(record, job)]
-    if rates:
-        return Estimate(median(rates) * _tasks(job.config) * left, f"{_runs(len(rates))} of {name}, by training tasks")
-    return None
+    done = _done(job, state)
+    same = {folder: record for folder, record in finished.items() if record.config_hash == job.config_hash}
+    whole = [record.seconds for record in same.values() if record.seconds]
+    if whole and not done:
+        return Estimate(median(whole), f"{_runs(len(whole))} of the same job")
+    like = same if whole else {folder: record for folder, record in finished.items() if _is_like(record, job)}
+    most = max((record.steps for record in like.values()), default=0)
+    times = [
+        _seconds(folder, record, job, done)
+        for folder, record in like.items()
+        if record.seconds and 2 * record.steps >= most
+    ]
+    if not times:
+        return None
+    what = "of the same job" if whole else f"of {name}, by training tasks and episodes"
+    return Estimate(median(times), f"{_runs(len(times))} {what}")
+
+
+def _seconds(folder: Path, record: RunRecord, job: FrozenJob, done: int) -> float:
+    """What is left of a job, by one finished run; of a run without times, by training tasks alone."""
+    costs = costs_of(folder, record)
+    if costs is not None:
+        return costs.seconds(job.config, done)
+    assert record.seconds is not None
+    left = 1 - (done / job.steps if job.steps else 0)
+    return record.seconds / _tasks(record.config) * _tasks(job.config) * left
 
 
 def measure_times(

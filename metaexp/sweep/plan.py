@@ -71,7 +71,7 @@ def _times(
     measure: Callable[[str], None] | None,
 ) -> dict[int, Estimate | None]:
     """The time of each job that is left, from finished runs, or else by a measurement if ``measure`` is given."""
-    finished = list(finished_runs(outputs).values())
+    finished = finished_runs(outputs)
     times = {job.number: estimate(job, states[job.number], finished) for job in left}
     unknown = [job for job in left if times[job.number] is None]
     if measure is not None and unknown:

@@ -12,6 +12,7 @@ from metaexp.run.progress import Advance, Display
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import LOG_FILE, JobState
+from metaexp.sweep.run_costs import costs_of
 from metaexp.sweep.summary import format_job, format_job_line
 from metaexp.sweep.time_left import TimeLeft, format_running
 
@@ -51,7 +52,9 @@ class Reporter:
         """
         self.steps[job.number] = job.steps
         self.warnings.look(format_job(job), self.sweep.folder(job) / LOG_FILE)
-        self.time_left.ended(job, state.record.seconds if state.status == "completed" and state.record else None)
+        record = state.record if state.status == "completed" else None
+        costs = None if record is None else costs_of(self.sweep.folder(job), record)
+        self.time_left.ended(job, None if record is None else record.seconds, costs)
         self.display.print_line(format_job_line(job, state))
         if state.ended_badly:
             self.display.print_line(f"  log: {state.log}")

@@ -8,6 +8,7 @@ from statistics import mean
 from metaexp.results.progress_file import Progress
 from metaexp.sweep.estimate import kind_of_job
 from metaexp.sweep.frozen_job import FrozenJob
+from metaexp.sweep.run_costs import RunCosts
 from metaexp.sweep.summary import format_job
 
 _MOST_NAMED = 2
@@ -16,7 +17,8 @@ _MOST_NAMED = 2
 class TimeLeft:
     """Estimates the time that jobs still take together.
 
-    A job takes as long as others of its kind, by steps; one of another kind as long as all others do on average.
+    A job takes as long as others of its kind, by steps and episodes; one of another kind as long as all others do on
+    average, by steps.
 
     Args:
         jobs: The jobs that are left to run.
@@ -26,17 +28,21 @@ class TimeLeft:
         self._kinds = {job.number: kind_of_job(job) for job in jobs}
         self._waiting = {job.number: job for job in jobs}
         self._rates: dict[str, float] = {}
+        self._costs: dict[str, RunCosts] = {}
 
-    def ended(self, job: FrozenJob, seconds: float | None) -> None:
+    def ended(self, job: FrozenJob, seconds: float | None, costs: RunCosts | None = None) -> None:
         """Learn from a job that ended.
 
         Args:
             job: The job.
             seconds: How long it took; None if that is not known, or if it failed.
+            costs: Where this time went; None if that is not known.
         """
         self._waiting.pop(job.number, None)
         if seconds is not None:
             self._rates[self._kinds[job.number]] = seconds / max(job.steps, 1)
+        if costs is not None:
+            self._costs[self._kinds[job.number]] = costs
 
     def seconds(self, running: Mapping[int, Progress | None], without: Collection[int] = ()) -> float | None:
         """Return the estimate; None before any rate is known.
@@ -61,8 +67,14 @@ class TimeLeft:
         started = [number for number, progress in running.items() if progress is None]
         unknown = [*others, *(self._waiting[number] for number in started if number in self._waiting)]
         average = mean(self._rates.values())
-        total = sum(lefts) + sum(self._rates.get(self._kinds[job.number], average) * job.steps for job in unknown)
+        total = sum(lefts) + sum(self._seconds(job, average) for job in unknown)
         return max([total / max(len(running), 1), *lefts])
+
+    def _seconds(self, job: FrozenJob, average: float) -> float:
+        """The time of a job that has not begun; ``average`` are the seconds of a step in jobs of other kinds."""
+        kind = self._kinds[job.number]
+        costs = self._costs.get(kind)
+        return self._rates.get(kind, average) * job.steps if costs is None else costs.seconds(job.config)
 
 
 def test_episodes(job: FrozenJob) -> int:

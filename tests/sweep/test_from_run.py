@@ -78,11 +78,12 @@ def test_the_time_that_is_left_counts_from_the_parents_steps(family: ModuleType)
     parent = train_parent(family)
     job = prepare(ASKED, CONF, "config").jobs[0]
     state = JobState("waiting", Path("log"))
-    like = replace(read_record(parent), config_hash=job.config_hash, seconds=160.0)
-    found = estimate(job, state, [like])
+    like = replace(read_record(parent), config=job.config, config_hash=job.config_hash, seconds=160.0)
+    runs = {Path("elsewhere"): like}
+    found = estimate(job, state, runs)
     assert found is not None
     assert found.seconds == pytest.approx(160 * (16 - 12) / 16)
-    alone = estimate(replace(job, parent=None), state, [like])
+    alone = estimate(replace(job, parent=None), state, runs)
     assert alone is not None
     assert alone.seconds == pytest.approx(160)
 

@@ -82,7 +82,9 @@ def test_times_come_from_runs_of_the_same_job_or_of_the_same_kind() -> None:
     # 100 steps at the median of the two rates, 0.4 and 0.6 s a step
     assert next(line for line in lines if "seed=1 algorithm=maml" in line).endswith("to run, about 50 s")
     assert "about 90 s of computing for 2 of them, 45 s with 2 at once. The time is estimated from 1 " in lines[-1]
-    assert "1 finished run of the same job; 2 finished runs of maml on glyphs, by training tasks" in lines[-1]
+    assert (
+        "1 finished run of the same job; 2 finished runs of maml on glyphs, by training tasks and episodes" in lines[-1]
+    )
     assert "The time of 2 is unknown" in lines[-1]
 
 
