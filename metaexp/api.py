@@ -20,6 +20,7 @@ from metaexp.config.project import use_own_files
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
@@ -253,7 +254,7 @@ def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: S
     given = [runs] if isinstance(runs, (str, Path)) else list(runs)
     found = gather([run.folder if isinstance(run, Run) else Path(run) for run in given])
     if not found.runs:
-        reasons = "; ".join(f"{item.name} {item.reason}" for item in found.left_out[:5])
+        reasons = listed([f"{item.name} {item.reason}" for item in found.left_out], 5, mark="; ")
         raise RunFolderError(f"none of these runs can be compared: {reasons}")
     for run in found.runs:
         check_run_files(run.folder, run.record)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metaexp.compare.gather import Run
 from metaexp.compare.rows import Group, format_yaml_value
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.core.errors import RunFolderError
 from metaexp.core.nested import values_by_key
 
@@ -69,7 +69,7 @@ def _problem(group: Group) -> str:
     banks = by_bank(group.runs)
     lines = [f"{group.title}: the runs were tested on {len(banks)} different banks of episodes."]
     for bank, runs in sorted(banks.items(), key=lambda item: -len(item[1])):
-        shown = ", ".join(run.folder.name for run in runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+        shown = listed([run.folder.name for run in runs], 3)
         lines.append(f"  bank {bank[:12]}, {counted(runs[0].test.n_episodes, 'episode')}: {shown}")
     differing = differing_bank_settings([runs[0] for runs in banks.values()])
     lines.append(f"  They differ in {'; '.join(differing)}." if differing else "  Their data differ.")

@@ -1,7 +1,11 @@
-"""Numbers with their nouns, for messages: ``1 step``, ``2,000 steps``. The only place that knows plurals."""
+"""Numbers with their nouns, for messages: ``1 step``, ``2,000 steps``. The only place that knows plurals.
+
+And lists that name only the first of many things.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 _IRREGULAR: Final = {
@@ -41,3 +45,17 @@ def counted(n: int, noun: str) -> str:
         noun: The singular.
     """
     return f"{n:,} {agreeing(n, noun)}"
+
+
+def listed(names: Sequence[str], most: int, *, mark: str = ", ", more: str = "more") -> str:
+    """Return a list that may be cut: ``a, b, c``, or ``a, b, c and 4 more``. One more is named, as it is as short.
+
+    Args:
+        names: What is listed.
+        most: How many are named where there are many.
+        mark: What stands between two.
+        more: What the others are called.
+    """
+    if len(names) <= most + 1:
+        return mark.join(names)
+    return f"{mark.join(names[:most])} and {len(names) - most:,} {more}"

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import listed
 from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, does_not_apply, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, gradient_of, losses_of, parameters_of
@@ -56,7 +57,7 @@ def meta_gradient(subject: Subject) -> Finding:
             "not the gradient of the meta-loss, though there is no inner gradient to leave out: something is detached"
         )
     names = _inexact(algorithm, batch, gradient)
-    return wrong(name, f"{what} (on the way to {_format_names(names)})", **numbers)
+    return wrong(name, f"{what} (on the way to {listed(names, 3)})", **numbers)
 
 
 def parameters_reached(subject: Subject) -> Finding:
@@ -71,9 +72,9 @@ def parameters_reached(subject: Subject) -> Finding:
     infinite = [key for key, g in gradient.items() if not g.isfinite().all()]
     numbers = {"parameter_tensors": len(gradient), "unreached": len(unreached)}
     if infinite:
-        return wrong(name, f"the gradient of {_format_names(infinite)} is not finite", **numbers)
+        return wrong(name, f"the gradient of {listed(infinite, 3)} is not finite", **numbers)
     if unreached:
-        return wrong(name, f"the meta-loss does not depend on {_format_names(unreached)}", **numbers)
+        return wrong(name, f"the meta-loss does not depend on {listed(unreached, 3)}", **numbers)
     return ok(name, "each gets a gradient from the meta-loss", **numbers)
 
 
@@ -150,9 +151,3 @@ def _inexact(algorithm: Algorithm, batch: Episode, gradient: Mapping[str, Tensor
     return [
         name for name, d in direction.items() if slope_error(algorithm, batch, gradient, {name: d}) > 10 * _EXACT
     ] or list(direction)
-
-
-def _format_names(names: list[str]) -> str:
-    """A few names, and how many more."""
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
 from metaexp.doctor.finding import SAME, Finding, does_not_apply, format_error, gap, ok, wrong
 from metaexp.doctor.network_subject import N_EXAMPLES, N_OUTPUTS, MakeNetwork, NetworkSubject
@@ -65,7 +66,7 @@ def no_state(subject: NetworkSubject) -> Finding:
             second = network(x)
     changed = [name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])]
     if changed:
-        return wrong("no state", f"a call changes {', '.join(changed[:3])}; keep nothing on the network")
+        return wrong("no state", f"a call changes {listed(changed, 3)}; keep nothing on the network")
     if gap(first, second) > SAME:
         return wrong("no state", "the second call gives other scores than the first", gap=gap(first, second))
     return ok("no state", "a call changes nothing, and the next one gives the same")
@@ -106,7 +107,7 @@ def parameters_reached(subject: NetworkSubject) -> Finding:
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     missed = [name for name, g in zip(parameters, gradients, strict=True) if g is None]
     if missed:
-        return wrong("parameters reached", f"the scores do not depend on {', '.join(missed[:3])}")
+        return wrong("parameters reached", f"the scores do not depend on {listed(missed, 3)}")
     return ok("parameters reached", "the scores depend on every parameter", tensors=len(parameters))
 
 

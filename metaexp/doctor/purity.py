@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import listed
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, gap, ok, wrong
@@ -37,7 +38,7 @@ def no_state(subject: Subject) -> Finding:
             changed |= {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
         numbers[f"the_same_task_later_in_{mode}_differs_by"] = gap(results[2], results[0])
     if changed:
-        shown = ", ".join(sorted(key.lstrip(".") for key in changed)[:3])
+        shown = listed(sorted(key.lstrip(".") for key in changed), 3)
         return wrong(name, f"something is kept between tasks: {shown}", **numbers)
     if max(numbers.values()) > _BITS:
         return wrong(name, "a task gives something else after another task", **numbers)
@@ -159,4 +160,4 @@ def _changed(algorithm: Algorithm, watched: dict[str, Tensor], before: dict[str,
     """Names of tensors that have changed or were replaced by others."""
     now = watched | dict(_held(algorithm))
     names = [key for key, t in now.items() if key not in before or not torch.equal(t, before[key])]
-    return ", ".join(names[:3])
+    return listed(names, 3)

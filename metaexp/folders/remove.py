@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from metaexp.core.counted import listed
 from metaexp.core.disk.files import reason
 from metaexp.core.disk.locks import RUN_LOCK
 from metaexp.core.errors import MachineError, RunFolderError
@@ -116,9 +117,8 @@ def _check_ours(found: Found) -> None:
 def _check_content(found: Found) -> None:
     foreign = [name for folder, known in _parts(found) for name in _foreign(folder, known)]
     if foreign:
-        more = f" and {len(foreign) - _MOST_NAMED} more" if len(foreign) > _MOST_NAMED else ""
         raise RunFolderError(
-            f"{found.path} holds what metaexp does not write there: {', '.join(foreign[:_MOST_NAMED])}{more}. Move it "
+            f"{found.path} holds what metaexp does not write there: {listed(foreign, _MOST_NAMED)}. Move it "
             "elsewhere first; nothing was removed."
         )
 

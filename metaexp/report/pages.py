@@ -100,12 +100,13 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     return sorted(entries, key=_order)
 
 
-def _with_todays_departures(entry: Entry, departs: Departs) -> Entry:
-    """Word a verdict with the departures that the experiment's header states now, as they may have been corrected."""
-    record, stated = entry.record, escape_line(departs(entry.record))
-    if entry.stale or entry.test or record.reference is None or stated in ("", record.departs):
+def _worded_today(entry: Entry, departs: Departs) -> Entry:
+    """Word a verdict as this version does, with the departures that the experiment's header states now."""
+    record = entry.record
+    if entry.test or record.reference is None or record.verdict is None:
         return entry
-    return entry._replace(record=with_verdict(dataclasses.replace(record, departs=stated)))
+    stated = "" if entry.stale else escape_line(departs(record))
+    return entry._replace(record=with_verdict(dataclasses.replace(record, departs=stated or record.departs)))
 
 
 def escape_texts(value: Any) -> Any:
@@ -132,7 +133,7 @@ def generate(docs: Documentation) -> dict[Path, str]:
         RunFolderError: A record is faulty, or the README lacks its markers.
     """
     folder, readme = docs.results, docs.readme
-    entries = [_with_todays_departures(entry, docs.departs) for entry in read_entries(folder, docs.is_current)]
+    entries = [_worded_today(entry, docs.departs) for entry in read_entries(folder, docs.is_current)]
     files = {
         folder / entry.name / "README.md": format_run_page(
             entry, folder / entry.name, of_row(entry, entries), docs.departs(entry.record), _tests_of(entry, entries)

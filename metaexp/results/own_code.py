@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from metaexp.core.counted import listed
 from metaexp.core.disk.files import read_regular
 from metaexp.results.beginning import OwnCodeRecord
 from metaexp.results.record import RunRecord
@@ -92,5 +93,4 @@ def format_edited(files: list[str]) -> str:
     Args:
         files: The files that were edited since.
     """
-    named = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
-    return f"not what was trained: your own code was edited since ({named})"
+    return f"not what was trained: your own code was edited since ({listed(files, 3)})"

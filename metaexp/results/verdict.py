@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.core.intervals import student_quantile
 from metaexp.core.metric import format_digits
 from metaexp.results.record import Reference, RunRecord, Score, Verdict
@@ -21,6 +21,8 @@ _ROUNDING = 1e-9
 """Differences of decimal numbers are not exact: 0.987 - 0.977 is a little more than 0.01."""
 _SHOWN = 100
 """Characters of a text about departures that a verdict shows."""
+_CHANGES_SHOWN = 3
+"""Changed settings that a verdict names where there are many."""
 
 _STAND_IN = "made on a stand-in: says nothing about the published number"
 
@@ -184,9 +186,8 @@ def _format_cut(steps: int, full: int | None) -> str:
 
 
 def _format_changes(steps: int, full: int | None, deviations: Sequence[str]) -> str:
-    more = f" and {len(deviations) - 1} more" if len(deviations) > 1 else ""
     cut = _format_cut(steps, full)
-    return f"{cut}{', ' if cut else ''}changed settings ({deviations[0]}{more})"
+    return f"{cut}{', ' if cut else ''}changed settings ({listed(deviations, _CHANGES_SHOWN)})"
 
 
 def _format_departures(departs: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
 from metaexp.machine.device import Compute
 from metaexp.run.state import plain_state
@@ -89,7 +90,7 @@ class UnsavedState:
             log.warning(
                 "a step of training changes %s, which checkpoints do not hold. If the numbers depend on it, a resumed "
                 "run differs from one that was not stopped; an optimiser can keep it in its state or param_groups.",
-                ", ".join(changed[:3]),
+                listed(changed, 3),
             )
 
     def _unwritable(self) -> list[str]:

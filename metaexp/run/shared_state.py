@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.core.errors import MachineError
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import not_persistent
@@ -79,7 +79,7 @@ class SharedCheckpoints(Checkpoints):
         found = self._ranks.gather(lambda: {name: _digest({name: t}) for name, t in tensors.items()})
         names = [name for name in sorted(tensors) if any(own.get(name) != found[0].get(name) for own in found)]
         shown = sorted({name.removeprefix("best/").removeprefix("weights/") for name in names})
-        text = f"They differ in {', '.join(shown[:3])}{f' and {len(shown) - 3} more' if len(shown) > 3 else ''}."
+        text = f"They differ in {listed(shown, 3)}."
         if names and set(names) <= self._buffers:
             text += (
                 " Code of your own that writes to a buffer must not do so through .data: what it writes is not seen, "

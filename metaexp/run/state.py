@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import listed
 from metaexp.core.errors import RunFolderError
 from metaexp.models.base import not_persistent, weights_of
 
@@ -132,8 +133,7 @@ def load_weights(algorithm: Algorithm, weights: Weights) -> None:
         if name in weights and weights[name].shape != t.shape
     ]
     if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise RunFolderError(f"the saved weights do not fit the algorithm: {'; '.join(problems[:3])}{more}.")
+        raise RunFolderError(f"the saved weights do not fit the algorithm: {listed(problems, 3, mark='; ')}.")
     with torch.no_grad():
         for name, t in own.items():
             t.copy_(weights[name])

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
-from metaexp.core.counted import agreeing, counted
+from metaexp.core.counted import agreeing, counted, listed
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_refusal
 from metaexp.sweep.freezer import Freezer
@@ -197,8 +197,7 @@ def format_where(problem: str, jobs: Sequence[str], n_jobs: int) -> str:
         jobs: The jobs that it is about, as they are called.
         n_jobs: How many jobs there are in all.
     """
-    where = "every job" if len(jobs) == n_jobs else jobs[0]
-    where += f" and {len(jobs) - 1} more" if 1 < len(jobs) < n_jobs else ""
+    where = "every job" if len(jobs) == n_jobs else listed(jobs, 1)
     return problem if n_jobs == 1 else f"{where}: {problem}"
 
 

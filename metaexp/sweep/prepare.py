@@ -14,7 +14,7 @@ from metaexp.config.command_line.hydra_dirs import check_hydra_dirs
 from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.nested import values_by_key
 from metaexp.run.progress import Display, Silent
@@ -239,10 +239,9 @@ def _format_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if keys:
             parts = [
-                f"{key} was {format_setting(before.get(key))} and is {format_setting(after.get(key))}"
-                for key in keys[:_MOST_KEYS]
+                f"{key} was {format_setting(before.get(key))} and is {format_setting(after.get(key))}" for key in keys
             ]
-            return ", ".join(parts) + (f" and {len(keys) - _MOST_KEYS} more keys" if len(keys) > _MOST_KEYS else "")
+            return listed(parts, _MOST_KEYS, more="more keys")
     return "a value"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.core.counted import agreeing, counted, plural
+from metaexp.core.counted import agreeing, counted, listed, plural
 
 ROOT = Path(__file__).resolve().parents[2]
 NOUNS = "steps|runs|seeds|jobs|trials|episodes|rows|ranks|threads|keys|minutes|hours"
@@ -33,6 +33,51 @@ def test_a_verb_follows_its_number() -> None:
     assert (plural("was"), plural("has"), plural("does")) == ("were", "have", "do")
 
 
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [("a", "a"), ("abc", "a, b, c"), ("abcd", "a, b, c, d"), ("abcde", "a, b, c and 2 more"), ("", "")],
+)
+def test_a_list_is_cut_only_where_that_makes_it_shorter(names: str, text: str) -> None:
+    assert listed(names, 3) == text
+
+
+def test_a_list_says_what_the_others_are() -> None:
+    assert listed(["x"] * 2000, 1, mark="; ", more="more keys") == "x and 1,999 more keys"
+    assert listed("abc", 2, mark="; ") == "a; b; c"
+
+
+def own_cuts(tree: ast.AST) -> Iterator[str]:
+    """The places where the first of some names are joined."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join":
+            for part in (inner for argument in node.args for inner in parts_of(argument)):
+                if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice):
+                    end = part.slice.upper
+                    if end is not None and not isinstance(end, ast.UnaryOp):  # [:-1] leaves the last to an "and"
+                        yield ast.unparse(part)
+
+
+def parts_of(argument: ast.expr) -> list[ast.expr]:
+    """What is joined: an argument itself, or what a comprehension or a function goes through."""
+    if isinstance(argument, ast.GeneratorExp | ast.ListComp):
+        return [generator.iter for generator in argument.generators]
+    return [argument, *(argument.args if isinstance(argument, ast.Call) else [])]
+
+
+def test_no_message_cuts_a_list_by_itself() -> None:
+    texts = ('", ".join(names[:3])', '", ".join(f"{n}" for n in names[:_MOST])', '", ".join(map(str, names[:5]))')
+    assert all(list(own_cuts(ast.parse(text))) for text in texts)
+    assert not list(own_cuts(ast.parse('", ".join(names[1:]) + ".".join(n[:5] for n in names)')))
+    files = sorted((ROOT / "metaexp").rglob("*.py"))
+    found = {(path.name, text) for path in files for text in own_cuts(ast.parse(path.read_text()))}
+    assert {pair for pair in found if pair[1] not in CUTS} == set(), "use metaexp.core.counted.listed"
+    assert {text for _, text in found} >= CUTS, "nothing is allowed that is not there"
+
+
+CUTS = {
+    "names[:most]", "parts[:end]",  # in listed itself, and a name of a package
+    "known[len(KEYS):len(KEYS) + _MOST_NAMED]", "found[:_MOST_NAMED]", "lines[:50]",  # the text says so itself
+}  # fmt: skip
 ALLOWED = {
     "{_format_estimate(required.episodes)} episodes",  # in text, and more than one
     "{several} seeds", "{which} steps", "{what} runs", "{format_job(job)} runs",

@@ -12,7 +12,7 @@ from metaexp.report.pages import Documentation, format_short_table, generate, ou
 from metaexp.report.rows import Entry, best_first, format_devices, format_seeds_table
 from metaexp.results.display import wording
 from metaexp.results.display.markdown import between_markers, format_table
-from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict, write_record
+from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict, read_record, write_record
 
 README = "# Project\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nmore\n"
 
@@ -89,6 +89,17 @@ def test_a_record_whose_experiment_has_changed_is_shown_as_stale(docs: Path) -> 
     page = generate(Documentation(docs, None, changed))[docs / "README.md"]
     assert _cells(page, "maml_sinusoid")[3] == "stale: settings changed since"
     assert _cells(page, "maml_omniglot_5way_1shot")[3].startswith("stale: settings changed since; was: shortened")
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_verdict_has_the_words_of_this_version(docs: Path, stale: bool) -> None:
+    run = docs / "maml_omniglot_5way_1shot"
+    before = Verdict("changed", -0.0043, "changed settings (algorithm.fce=true and 1 more): 0.4 points below")
+    deviations = ["algorithm.fce=true", "task.n_query=5"]
+    write_record(dataclasses.replace(read_record(run), deviations=deviations, verdict=before), run)
+    page = generate(Documentation(docs, None, lambda _: not stale))[run / "README.md"]
+    assert "changed settings (algorithm.fce=true, task.n_query=5): 0.4 points below" in page
+    assert "1 more" not in page
 
 
 def test_a_verdict_has_the_departures_that_the_experiments_header_states_now(docs: Path) -> None:

@@ -112,13 +112,23 @@ def test_a_published_schedule_counts_where_the_experiment_has_a_shorter_one() ->
     assert alone.kind == "not_reproduced"
 
 
+@pytest.mark.parametrize(
+    ("n", "named"),
+    [(1, "(a=0)"), (3, "(a=0, b=1, c=2)"), (4, "(a=0, b=1, c=2, d=3)"), (6, "(a=0, b=1, c=2 and 3 more)")],
+)
+def test_a_verdict_names_the_settings_that_were_changed(n: int, named: str) -> None:
+    changes = [f"{key}={number}" for number, key in enumerate("abcdef"[:n])]
+    assert f"changed settings {named}: " in _verdict(_accuracy(0.9), PAPER, 60000, deviations=changes).text
+    assert "changed" not in _verdict(_accuracy(0.9), PAPER, 60000).text
+
+
 @pytest.mark.parametrize("steps", [6000, 60000])
 def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
     verdict = _verdict(
         _accuracy(0.987), PAPER, steps, deviations=["algorithm.first_order=true", "b=2"], seeds=SEEDS
     )  # fmt: skip
     assert verdict.kind == "changed"
-    assert "algorithm.first_order=true and 1 more" in verdict.text
+    assert "changed settings (algorithm.first_order=true, b=2)" in verdict.text
     assert verdict.text.startswith("shortened (6,000 of 60,000 steps), changed") == (steps == 6000)
     assert "reproduced" not in verdict.text
 

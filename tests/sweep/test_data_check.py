@@ -97,8 +97,8 @@ def test_jobs_with_other_data_run(family: ModuleType, capsys: pytest.CaptureFixt
     Path("data/bad.txt").write_text("damaged")
     assert run_all(overrides, CONF, "config", display) == ExitCode.JOBS_FAILED
     refused = [line for line in display.lines if line.startswith("not started: ")]
-    name = "job 2 (dataset.file=bad.txt seed=0)"
-    assert refused == [f"not started: {name} and 1 more: bad.txt is damaged. Fetch it again."]
+    names = "job 2 (dataset.file=bad.txt seed=0), job 3 (dataset.file=bad.txt seed=1)"
+    assert refused == [f"not started: {names}: bad.txt is damaged. Fetch it again."]
     assert "2 of 4 jobs completed, 2 failed" in capsys.readouterr().out
     (folder,) = Path("outputs/sweeps").iterdir()
     for number in (2, 3):

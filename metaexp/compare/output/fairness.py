@@ -5,7 +5,7 @@ from __future__ import annotations
 from metaexp.compare.comparison import Table
 from metaexp.compare.differences import Difference
 from metaexp.compare.rows import is_of_task
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.results.display.wording import shorten
 
 _MOST_NAMES = 5
@@ -34,9 +34,8 @@ def format_unequal_conditions(table: Table) -> list[str]:
         first = items[0]
         is_class = first.key.endswith("_target_")
         values = list(dict.fromkeys(value.rpartition(".")[2] if is_class else shorten(value) for value in first.values))
-        more = f" and {len(values) - 4} more" if len(values) > 4 else ""
         others = f" and {counted(len(items) - 1, 'other setting')}" if len(items) > 1 else ""
-        parts.append(f"{what} ({first.key}: {', '.join(values[:4])}{more}{others})")
+        parts.append(f"{what} ({first.key}: {listed(values, 4)}{others})")
     if not parts:
         return []
     return [
@@ -51,12 +50,13 @@ def format_other_differences(table: Table) -> list[str]:
     keys = [difference.key for difference in table.differences if not difference.own and difference.key not in said]
     if not keys:
         return []
-    shown = ", ".join(keys[:6]) + (f" and {len(keys) - 6} more" if len(keys) > 6 else "")
-    return [f"Rows also differ in {shown}. The table below has the values: check whether the comparison is fair."]
+    return [
+        f"Rows also differ in {listed(keys, 6)}. The table below has the values: check whether the comparison is fair."
+    ]
 
 
 def format_names(names: list[str]) -> str:
     """Return one or more names as ``a, b and c``, or ``a, b, c, d and 7 more``."""
     if len(names) > _MOST_NAMES:
-        return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
+        return listed(names, _MOST_NAMES - 1)
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
 from metaexp.data.files.progress import Progress
@@ -44,11 +44,10 @@ def large_enough(
             f"{counted(max(sizes.values(), default=0), 'example')}. Lower dataset.{key}."
         )
     if small:
-        named = ", ".join(f"{name} ({size})" for size, name in small[:_NAMED])
-        others = f" and {counted(len(small) - _NAMED, 'other')}" if len(small) > _NAMED else ""
+        named = listed([f"{name} ({size})" for size, name in small], _NAMED, more="others")
         progress(
             f"Left out of {path}: {counted(len(small), group)} with fewer than {counted(least, 'example')} "
-            f"(dataset.{key}): {named}{others}."
+            f"(dataset.{key}): {named}."
         )
     return {name: size for name, size in sizes.items() if size >= least}
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from metaexp.core.counted import listed
 from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import DataError, RunFolderError
 
@@ -99,10 +100,9 @@ def fonts_of_list(file: Path, folders: Sequence[Path]) -> list[FontFile]:
         else:
             problems.append(f"{name} is missing")
     if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise DataError(
             f"{file} lists {len(found) + len(problems)} fonts, of which {len(found)} are in {where}: "
-            f"{'; '.join(problems[:3])}{more}. Install the same versions, or leave dataset.font_list out."
+            f"{listed(problems, 3, mark='; ')}. Install the same versions, or leave dataset.font_list out."
         )
     return sorted(found, key=lambda font: (font.name, font.sha256))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from metaexp.core.counted import listed
 from metaexp.core.shapes import Capacity, FixedBank, Split, TaskShape
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems, format_shape
 from metaexp.data.base import Dataset, MetaDataset
@@ -123,6 +124,5 @@ def _small_ones(loaded: MetaDataset, needed: int) -> Iterator[str]:
     small = sorted((n, name) for name, n in sizes.items() if n < needed)
     if not small or len(small) == len(sizes):
         return
-    named = ", ".join(f"{name} ({n})" for n, name in small[:_NAMED])
-    others = f" and {len(small) - _NAMED} others" if len(small) > _NAMED else ""
-    yield f"Fewer than {needed} examples: {named}{others}."
+    named = listed([f"{name} ({n})" for n, name in small], _NAMED, more="others")
+    yield f"Fewer than {needed} examples: {named}."

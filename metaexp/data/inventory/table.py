@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from metaexp.core.counted import listed
 from metaexp.core.errors import MetaexpError, first_line
 from metaexp.core.terminal_text import align_columns, wrap_lines
 from metaexp.data.base import Dataset
@@ -109,8 +110,7 @@ def _format_place(sources: Sources, folder: Path) -> str:
         return str(common)
     folders = {path if path.is_dir() else path.parent for path in paths}
     outer = sorted(place for place in folders if folders.isdisjoint(place.parents))
-    more = f" and {len(outer) - _MOST_PLACES} more" if len(outer) > _MOST_PLACES else ""
-    return ", ".join(map(str, outer[:_MOST_PLACES])) + more
+    return listed(list(map(str, outer)), _MOST_PLACES)
 
 
 def _format_advice(name: str, sources: Sources, dataset: Dataset) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metaexp.core.counted import agreeing, counted
+from metaexp.core.counted import agreeing, counted, listed
 from metaexp.core.errors import DataError
 from metaexp.data.files.download import file_digest
 from metaexp.data.files.progress import Progress
@@ -109,7 +109,7 @@ def _compare_with_noted(name: str, paths: list[Path], place: Path | None, progre
     progress(f"  {counted(alike, 'file')} {agreeing(alike, 'is')} as noted in {file}.")
     advice = f"If you changed that yourself: metaexp data prepare {name} notes them again."
     return [
-        f"{_format_names(which)} {said} since {file} was written. {advice}"
+        f"{listed(which, _NAMED)} {said} since {file} was written. {advice}"
         for which, said in ((changed, "changed"), (missing, "disappeared"), (new, "came"))
         if which
     ]
@@ -117,8 +117,3 @@ def _compare_with_noted(name: str, paths: list[Path], place: Path | None, progre
 
 def _is_under(path: str, paths: list[Path]) -> bool:
     return any(Path(path).is_relative_to(place.absolute()) for place in paths)
-
-
-def _format_names(paths: list[str]) -> str:
-    more = len(paths) - _NAMED
-    return ", ".join(paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.models.base import call
 from metaexp.models.batch_norm import normalise_with
@@ -183,7 +184,7 @@ def _check_calls(network: nn.Module, input_shape: tuple[int, ...], before: _Held
         )
     if changed := before.changed_parameters():
         raise ConfigError(
-            f"model: a call of {name} changes {', '.join(changed[:3])}, so that each task would change the weights "
+            f"model: a call of {name} changes {listed(changed, 3)}, so that each task would change the weights "
             "that the next one starts from. Let forward compute from new tensors (w = w / w.norm(), not w /= w.norm(); "
             "nn.Embedding without max_norm), and freeze weights in the constructor."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metaexp.core.counted import agreeing
+from metaexp.core.counted import agreeing, listed
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.json_lines import scalars_of_test
@@ -17,8 +17,7 @@ def check_finite(result: EvalResult) -> None:
     """Raise NotFiniteError naming the episodes without a finite result."""
     bad = [str(i) for i in (~result.per_episode.isfinite()).nonzero().flatten().tolist()]
     if bad:
-        shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-        raise NotFiniteError(f"the metric of test {agreeing(len(bad), 'episode')} {shown} is not finite.")
+        raise NotFiniteError(f"the metric of test {agreeing(len(bad), 'episode')} {listed(bad, 5)} is not finite.")
 
 
 def extra_scores(result: EvalResult) -> list[Score]:

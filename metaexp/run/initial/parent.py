@@ -18,7 +18,7 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.checkpoint_names import step_name
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.core.disk.files import make_folder, open_regular, read_regular, write_atomically
 from metaexp.core.disk.locks import RUN_LOCK, is_locked
 from metaexp.core.errors import ConfigError, RunFolderError
@@ -209,7 +209,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
     if not wrong:
         return []
     return [
-        f"{', '.join(wrong[:6])}{f' and {len(wrong) - 6} more keys' if len(wrong) > 6 else ''} cannot change in a run "
+        f"{listed(wrong, 6, more='more keys')} cannot change in a run "
         f"that continues another. These can: {', '.join(may_change)}. To start from the weights of that run, "
         f"with any settings, give model.weights={folder} instead of {FROM}={folder}."
     ]

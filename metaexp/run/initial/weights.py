@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_file
 from metaexp.config.schema import ClassSpec
+from metaexp.core.counted import listed
 from metaexp.core.disk.files import open_tensors
 from metaexp.core.errors import ConfigError, RunFolderError, first_line
 from metaexp.results.beginning import InitialWeights
@@ -250,5 +251,4 @@ def _selected(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else "nothing"
+    return listed(names, _SHOWN) or "nothing"

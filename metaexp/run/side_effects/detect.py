@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode
 from metaexp.machine.single_rank import Ranks
@@ -143,7 +144,7 @@ class SideEffects:
         if any(changed.values()):
             names = sorted(name for names in changed.values() for name in names)
             raise ConfigError(
-                f"{type(self._algorithm).__name__} changes {', '.join(names[:3])} while it computes {what}; what is "
+                f"{type(self._algorithm).__name__} changes {listed(names, 3)} while it computes {what}; what is "
                 f"computed later would start from that. {' '.join(_ADVICE[kind] for kind in changed if changed[kind])}"
             )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
 from metaexp.models.library_noise import seed_numpy_and_python
 
@@ -68,7 +69,7 @@ class FirstTask:
         unknown = [leaf for leaf in leaves if id(leaf) not in known]
         if unknown:
             kinds = ("parameters", "layer") if isinstance(unknown[0], nn.Parameter) else ("tensors", "tensor")
-            shapes = ", ".join(str(tuple(leaf.shape)) for leaf in unknown[:3])
+            shapes = listed([str(tuple(leaf.shape)) for leaf in unknown], 3)
             raise ConfigError(
                 f"the meta-loss of {type(self._algorithm).__name__} depends on trainable {kinds[0]} of shape {shapes}, "
                 "which torch does not find in it, so that they would be neither trained nor saved. Make each "
