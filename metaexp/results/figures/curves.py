@@ -51,17 +51,39 @@ class Lines(NamedTuple):
     reference: Reference | None = None
 
 
+class Selected(NamedTuple):
+    """The step whose weights are tested.
+
+    Attributes:
+        step: The step.
+        is_last: Whether it is the last one whatever validation says (``eval.weights=last``).
+    """
+
+    step: int
+    is_last: bool = False
+
+    def format(self, *, is_tested: bool) -> str:
+        """Return what the legend calls the step.
+
+        Args:
+            is_tested: Whether its weights were tested.
+        """
+        if self.is_last:
+            return f"{'tested: ' if is_tested else ''}last step, {self.step:,}"
+        return f"selected: step {self.step:,}"
+
+
 def learning_curve(
     path: Path,
     title: str,
     metric: str,
     validation: Curve,
     train_loss: Curve,
-    selected_step: int | None,
+    selected: Selected | None,
     test: Score | None,
     lines: Lines | None = None,
 ) -> None:
-    """Draw validation with its interval, the selected step and the test result, above the training loss.
+    """Draw validation with its interval, the step that was tested and the test result, above the training loss.
 
     A panel without data is left out. Fewer than three numbers are points without a line.
 
@@ -71,7 +93,7 @@ def learning_curve(
         metric: accuracy or mse.
         validation: Of new tasks.
         train_loss: Of training tasks.
-        selected_step: The step whose weights were tested.
+        selected: Whose weights were tested; None before the first validation.
         test: The test score.
         lines: What the metric is compared with.
 
@@ -87,7 +109,7 @@ def learning_curve(
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
         axes[0].set_title(title, wrap=True)
         if len(validation.steps):
-            _validation(axes[0], metric, validation, selected_step, test, lines)
+            _validation(axes[0], metric, validation, selected, test, lines)
         if len(train_loss.steps):
             _loss(axes[-1], train_loss)
         axes[-1].set_xlabel("training steps")
@@ -98,7 +120,7 @@ def learning_curve(
 
 
 def _validation(
-    axes: Axes, metric: str, curve: Curve, selected_step: int | None, test: Score | None, lines: Lines
+    axes: Axes, metric: str, curve: Curve, selected: Selected | None, test: Score | None, lines: Lines
 ) -> None:
     steps, values = to_array(curve.steps), to_array(curve.values)
     label = curve.name
@@ -111,10 +133,10 @@ def _validation(
         label = f"{curve.name}, 95 % interval" if curve.name == "validation" else curve.name
     marker = "o" if len(steps) <= 40 else None
     axes.plot(steps, values, color=BLUE, linestyle=_line(steps), marker=marker, markersize=3.5, label=label)
-    x = selected_step if selected_step is not None else steps[-1]
-    if selected_step is not None:
-        label = f"selected: step {selected_step:,}"
-        axes.axvline(selected_step, color=GREY, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5, label=label)
+    x = selected.step if selected is not None else steps[-1]
+    if selected is not None:
+        label = selected.format(is_tested=test is not None)
+        axes.axvline(selected.step, color=GREY, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5, label=label)
     if test is not None:
         axes.errorbar(
             [x], [test.mean], yerr=_half_widths([test]), fmt="D", markersize=6.5, capsize=4, color=VERMILION,

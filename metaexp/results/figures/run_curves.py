@@ -6,9 +6,9 @@ from pathlib import Path
 
 from metaexp.results.display.names import full_name
 from metaexp.results.display.wording import format_task, name_validation
-from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.figures.curves import Lines, Selected, adaptation_curve, learning_curve
 from metaexp.results.figures.style import FEWEST_POINTS
-from metaexp.results.history import read_history
+from metaexp.results.history import History, read_history
 from metaexp.results.record import RunRecord
 
 
@@ -40,13 +40,19 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
         drawn["learning_curve"] = folder / "plots" / "learning_curve.png"
         learning_curve(
             drawn["learning_curve"], title, history.metric, validation, history.train_loss,
-            record.selected_step if record.tests_last else history.selected_step, history.test, lines,
+            _selected(record, history), history.test, lines,
         )  # fmt: skip
     if len(history.after_steps) >= FEWEST_POINTS:
         drawn["adaptation_curve"] = folder / "plots" / "adaptation_curve.png"
         episodes = f"{history.after_steps[0].n_episodes:,} test episodes"
         adaptation_curve(drawn["adaptation_curve"], f"{title}: {episodes}", history.after_steps, lines)
     return drawn
+
+
+def _selected(record: RunRecord, history: History) -> Selected | None:
+    """Whose weights are tested: after the last step, or where validation was best."""
+    step = record.selected_step if record.tests_last else history.selected_step
+    return None if step is None else Selected(step, record.tests_last)
 
 
 def format_title(record: RunRecord) -> str:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.figures.curves import Lines, Selected, adaptation_curve, learning_curve
 from metaexp.results.figures.episodes import AdaptedEpisode, adapted_episodes
 from metaexp.results.figures.fits import Fit, function_fits
 from metaexp.results.history import Curve
@@ -28,7 +28,7 @@ def draw_figures_once(classification: bool) -> None:
     lines = Lines(0.2) if classification else None
     with suppress(OSError), TemporaryDirectory() as folder:
         path = Path(folder) / "figure.png"
-        learning_curve(path, "maml", metric, validation, loss, 100, scores[-1], lines)
+        learning_curve(path, "maml", metric, validation, loss, Selected(100), scores[-1], lines)
         adaptation_curve(path, "maml", scores, lines)
         if classification:
             adapted_episodes(path, "maml", [_episode(row) for row in range(4)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.figures import style
-from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.figures.curves import Lines, Selected, adaptation_curve, learning_curve
 from metaexp.results.figures.episodes import AdaptedEpisode, _choose, adapted_episodes, name_of_class
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
 from metaexp.results.figures.run_curves import draw_curves
@@ -34,7 +35,8 @@ NOTHING = Curve([], [])
 def _learning(path: Path, top: float = 0.9, title: str = "maml on glyphs") -> None:
     validation = Curve([10, 20, 30], [0.5, top, 0.8], [0.02, 0.02, 0.02])
     loss = Curve(list(range(1, 31)), [2.0 / step for step in range(1, 31)])
-    learning_curve(path, title, "accuracy", validation, loss, 20, Score("accuracy", 0.85, 0.01, 600), Lines(0.2))
+    score = Score("accuracy", 0.85, 0.01, 600)
+    learning_curve(path, title, "accuracy", validation, loss, Selected(20), score, Lines(0.2))
 
 
 def _adaptation(path: Path, top: float = 0.9, title: str = "maml") -> None:
@@ -126,7 +128,7 @@ def test_classes_have_letters_and_then_numbers() -> None:
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda path: learning_curve(path, "x", "accuracy", Curve([1, 2], [0.5, 0.6]), NOTHING, 1, None),
+        lambda path: learning_curve(path, "x", "accuracy", Curve([1, 2], [0.5, 0.6]), NOTHING, Selected(1), None),
         lambda path: adaptation_curve(path, "x", [Score("mse", 1.0, 0.1, 6)] * 2),
         lambda path: adapted_episodes(path, "x", []),
         lambda path: adapted_episodes(path, "x", [AdaptedEpisode(*[torch.zeros(2)] * 5)]),
@@ -172,13 +174,26 @@ def test_a_long_title_is_not_cut(draw: Callable[..., None], tmp_path: Path, draw
     assert title.get_window_extent().x1 > figure.bbox.x1, "the control: this title is too long for one line"
 
 
+@pytest.mark.parametrize("tests_last", [False, True])
+@pytest.mark.parametrize("is_tested", [False, True])
+def test_the_legend_says_which_weights_were_tested(
+    folder: Path, record: RunRecord, drawn: list[Any], tests_last: bool, is_tested: bool
+) -> None:
+    if not is_tested:
+        (folder / EPISODES_FILE).unlink()
+    config = {**record.config, "eval": {"weights": "last" if tests_last else "best"}}
+    draw_curves(folder, dataclasses.replace(record, config=config, selected_step=30 if tests_last else 20))
+    last = "tested: last step, 30" if is_tested else "last step, 30"
+    assert [label for label in _labels(drawn) if "step" in label] == [last if tests_last else "selected: step 20"]
+
+
 @pytest.mark.parametrize(("n_episodes", "half"), [(1, 0.0), (2, 0.1)])
 def test_an_interval_is_drawn_only_where_there_are_two_episodes(
     n_episodes: int, half: float, tmp_path: Path, drawn: list[Any]
 ) -> None:
     score = Score("accuracy", 0.5, half, n_episodes)
     validation = Curve([1, 2, 3], [0.4, 0.5, 0.5], [half] * 3)
-    learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, 2, score)
+    learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, Selected(2), score)
     adaptation_curve(tmp_path / "b.png", "x", [score] * 3)
     assert ("validation, 95 % interval" in _labels(drawn)) == (n_episodes > 1)
     assert ("test, 95 % interval" in _labels(drawn)) == (n_episodes > 1)
@@ -190,7 +205,7 @@ def test_the_legend_names_validation_and_is_not_cut(name: str, tmp_path: Path, d
     score = Score("accuracy", 0.5, 0.1, 10_000)
     validation = Curve([1000, 2000, 3000], [0.4, 0.5, 0.5], [0.1] * 3, name)
     lines = Lines(0.2, Reference("Finn et al.", "Table 1", "accuracy", 0.987, 0.004, "one"))
-    learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, 3000, score, lines)
+    learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, Selected(3000), score, lines)
     assert any(label.startswith(name) for label in _labels(drawn))
     figure = drawn[0].figure
     (legend,) = figure.legends
