@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from hydra import version
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
@@ -28,7 +27,7 @@ from metaexp.config.loader import make_loader
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
-from metaexp.config.yaml_files import dump_yaml, format_unreadable_file
+from metaexp.config.yaml_files import dump_yaml
 from metaexp.core.errors import ConfigError, first_line
 
 version.setbase("1.3")
@@ -173,9 +172,8 @@ class Composer:
             HydraConfig.instance().cfg = shown
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_format_in_one_line(error)) from error
-        except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
-            said = "" if isinstance(error, yaml.YAMLError) else format_unreadable_file(self.config_dir)
-            raise ConfigError(said or f"a configuration file cannot be read: {_format_in_one_line(error)}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"a configuration file cannot be read: {_format_in_one_line(error)}") from error
         return Composed(config, part)
 
     def sweep_folder(self, overrides: Sequence[str], configs: Sequence[Mapping[str, Any]] = ()) -> Path | None:

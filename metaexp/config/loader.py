@@ -22,6 +22,7 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from yaml import YAMLError
 
 from metaexp.config.hydra_internals import (
     ConfigRepository,
@@ -31,6 +32,7 @@ from metaexp.config.hydra_internals import (
     create_config_search_path,
 )
 from metaexp.config.untrusted import file_problems, folder_problems
+from metaexp.config.yaml_files import explain_unreadable
 from metaexp.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -63,9 +65,16 @@ class Files(ConfigRepository):
         if key not in _parsed:
             if len(_parsed) >= _MOST_PARSED:
                 _parsed.clear()
-            _parsed[key] = pickle.dumps(super().load_config(config_path))
+            _parsed[key] = pickle.dumps(self._read(config_path, path))
         parsed: ConfigResult | None = copy_of(_parsed[key])
         return parsed
+
+    def _read(self, config_path: str, path: Traversable | None) -> ConfigResult | None:
+        """Read a file. Raises ConfigError if it is not YAML; what comes with metaexp is."""
+        try:
+            return super().load_config(config_path)
+        except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError(explain_unreadable(Path(str(path or config_path)), error)) from error
 
     def is_current(self, answers: dict[tuple[str, ObjectType | None], object]) -> bool:
         """Whether the files still give these answers, so that the composition would be the same."""

@@ -114,7 +114,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except RunFolderError:
         raise
     except Exception as error:  # errors of YAML have no common base class
-        raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
+        raise RunFolderError(explain_unreadable(path, error)) from error
     if not isinstance(found, dict):
         raise RunFolderError(f"{path} cannot be read: it has no keys.")
     return {str(key): value for key, value in found.items()}
@@ -143,24 +143,45 @@ def yaml_problems(path: Path) -> list[str]:
     return [f"{path} expands to more than {_MOST_NODES:,} values through its aliases (*name). Write the values out."]
 
 
-def format_unreadable_file(folder: Path | None) -> str:
-    """Format which YAML file below a folder cannot be read for its encoding or its depth. Hydra names no file.
+def explain_unreadable(path: Path, error: Exception) -> str:
+    """Return why a YAML file cannot be read, with its line where there is one, and what to do.
 
-    Returns:
-        A sentence; empty where none is such a file.
+    Args:
+        path: The file.
+        error: What the reader of YAML raised.
     """
-    for path in sorted(folder.rglob("*.yaml")) if folder is not None else []:
-        try:
-            yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_LOADER)
-        except UnicodeDecodeError as error:
-            byte = f"its byte {error.start + 1} is {error.object[error.start]:#x}"
-            return f"{path} is not UTF-8 text: {byte}. Save it as UTF-8."
-        except RecursionError:
-            deep = f"{path} has lists or mappings inside each other too deeply."
-            return f"{deep} Write it with at most {_MOST_LEVELS} levels."
-        except (OSError, ValueError, yaml.YAMLError):
-            continue
-    return ""
+    if isinstance(error, yaml.MarkedYAMLError):
+        return _explain_line(path, error)
+    if isinstance(error, UnicodeDecodeError):
+        byte = f"its byte {error.start + 1} is {error.object[error.start]:#x}"
+        return f"{path} is not UTF-8 text: {byte}. Save it as UTF-8."
+    if isinstance(error, RecursionError):
+        deep = f"{path} has lists or mappings inside each other too deeply."
+        return f"{deep} Write it with at most {_MOST_LEVELS} levels."
+    return f"{path} cannot be read: {' '.join(reason(error).split()).rstrip('.')}."
+
+
+def _explain_line(path: Path, error: yaml.MarkedYAMLError) -> str:
+    """Where a file is not YAML. The parser says of a tab only that it cannot start a token."""
+    mark = error.problem_mark or error.context_mark
+    said = ", ".join(filter(None, (error.context, error.problem)))
+    if mark is None:
+        return f"{path} cannot be read: {said}."
+    try:
+        line = path.read_text(encoding="utf-8-sig").splitlines()[mark.line]
+    except (OSError, ValueError, IndexError):
+        line = ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return (
+            f"{path}, line {mark.line + 1} is indented with a tab. YAML forbids tabs for indentation: put blanks "
+            "there, as many as in the other lines of the same level."
+        )
+    if line[mark.column : mark.column + 1] == "\t":
+        return (
+            f"{path}, line {mark.line + 1} has a tab at column {mark.column + 1}, where YAML allows only blanks. Put a "
+            "blank in its place."
+        )
+    return f"{path} cannot be read: {said} (line {mark.line + 1}, column {mark.column + 1})."
 
 
 def _is_plain(value: object) -> bool:

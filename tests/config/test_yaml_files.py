@@ -13,7 +13,10 @@ from omegaconf import OmegaConf
 from sampling import size
 
 from metaexp.config import yaml_files
-from metaexp.config.yaml_files import read_yaml, to_yaml
+from metaexp.config.command_line.verb_options import read_verb_options
+from metaexp.config.compose import Composer
+from metaexp.config.yaml_files import read_mapping, read_yaml, to_yaml
+from metaexp.core.errors import ConfigError, RunFolderError
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = sorted([*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "docs" / "results").rglob("*.yaml")])
@@ -122,3 +125,55 @@ def test_without_the_parser_in_c_files_are_read_by_the_one_in_python(
     loader = yaml_files._yaml_loader()
     assert issubclass(loader, yaml.SafeLoader)
     assert yaml.load("{a: 1e3}", Loader=loader) == {"a": 1000.0}
+
+
+TABS = {
+    "a:\n\tb: 1\n": "2 is indented with a tab",
+    "a:\n  b: 1\n \tc: 2\n": "3 is indented with a tab",
+    "a: [1,\n\t2]\n": "2 is indented with a tab",
+    "- a\n\t- b\n": "2 is indented with a tab",
+    "a: |\n  x\n\ty\nb: 2\n": "3 is indented with a tab",
+    "lr:\t0.4\n": "1 has a tab at column 4, where YAML allows only blanks",
+}
+READ_IN_C = ("a: [1,\n\t2]\n", "lr:\t0.4\n")
+"""What the parser in C, which reads run folders, takes, and Hydra's does not."""
+
+
+@pytest.mark.parametrize("text", TABS)
+def test_a_tab_is_called_a_tab_wherever_a_file_is_read(text: str, tmp_path: Path) -> None:
+    own = tmp_path / "conf"
+    path = own / "algorithm" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        Composer(own).settings(["algorithm=mine"])
+    assert str(raised.value).startswith(f"{path}, line {TABS[text]}")
+    assert "token" not in str(raised.value)
+    if text not in READ_IN_C:
+        with pytest.raises(RunFolderError) as damaged:
+            read_mapping(path)
+        assert str(damaged.value) == str(raised.value)
+    path.write_text("a: @b\n")
+    with pytest.raises(ConfigError) as other:
+        Composer(own).settings(["algorithm=mine"])
+    assert str(other.value).startswith(f"{path} cannot be read: "), "the control: another mistake is not called a tab"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"params:\n\tseed: [1, 2]\n", ", line 2 is indented with a tab. YAML forbids tabs for indentation"),
+        (b"params: @x\n", " cannot be read: while scanning for the next token, found character"),
+        (b"params: \xff\n", " is not UTF-8 text: its byte 9 is 0xff. Save it as UTF-8."),
+        (b"[" * 200 + b"]" * 200, " has lists or mappings inside each other too deeply."),
+    ],
+)
+@pytest.mark.parametrize("verb", ["sweep", "search"])
+def test_the_file_of_a_verb_that_cannot_be_read_is_named(verb: str, content: bytes, said: str, tmp_path: Path) -> None:
+    own = tmp_path / "conf"
+    path = own / verb / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        read_verb_options(verb, [f"{verb}=mine"], Composer(own), [])
+    assert str(raised.value).startswith(f"{path}{said}")
