@@ -5,6 +5,7 @@ And lists that name only the first of many things.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,19 +13,21 @@ _IRREGULAR: Final = {
     "series": "series", "query": "queries", "is": "are", "was": "were", "has": "have", "does": "do", "agrees": "agree",
 }  # fmt: skip
 _WITH_ES: Final = ("s", "x", "sh", "ch")
+_PHRASE: Final = re.compile(r" (?:beside|for|from|in|of|on|that|which|with|without)\b.*| \(.*")
+"""What follows a noun and stays as it is: ``in the archive``, ``with the suffix .txt``, ``(FIFO or device)``."""
 
 
 def plural(noun: str) -> str:
     """Return the plural of a noun, or of a verb that follows it.
 
     Args:
-        noun: A noun in the singular, such as ``class``; the last word counts. Or ``is``, ``was``, ``has``, ``does`` or
-            ``agrees``.
+        noun: A noun in the singular, such as ``class``, ``finished run`` or ``link in the archive``. Or ``is``,
+            ``was``, ``has``, ``does`` or ``agrees``.
     """
-    before, blank, last = noun.rpartition(" ")
-    if last in _IRREGULAR:
-        return f"{before}{blank}{_IRREGULAR[last]}"
-    return f"{noun}es" if noun.endswith(_WITH_ES) else f"{noun}s"
+    phrase = found[0] if (found := _PHRASE.search(noun)) else ""
+    before, blank, last = noun.removesuffix(phrase).rpartition(" ")
+    several = _IRREGULAR.get(last) or (f"{last}es" if last.endswith(_WITH_ES) else f"{last}s")
+    return f"{before}{blank}{several}{phrase}"
 
 
 def agreeing(n: float, word: str) -> str:

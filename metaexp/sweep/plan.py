@@ -57,7 +57,7 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
         lines.append(f"{_format_n_jobs(len(same))} repeat other jobs and will not run")
     groups = in_groups(left, together=options.together)
     if len(groups) < len(left):
-        lines.append(f"they train together in {len(groups)} process{'es' if len(groups) > 1 else ''}, which takes less")
+        lines.append(f"they train together in {counted(len(groups), 'process')}, which takes less")
     lines += format_trackers_of_copies(jobs, reused)
     lines.append(_format_total(left, times, outputs, at_once))
     return "\n".join(lines)

@@ -22,6 +22,10 @@ NOUNS = "steps|runs|seeds|jobs|trials|episodes|rows|ranks|threads|keys|minutes|h
         (1, "step", "1 step"), (0, "step", "0 steps"), (2000, "step", "2,000 steps"), (1, "class", "1 class"),
         (2, "class", "2 classes"), (3, "query", "3 queries"), (2, "series", "2 series"), (2, "index", "2 indexes"),
         (2, "finished run", "2 finished runs"), (2, "more query", "2 more queries"), (1, "more query", "1 more query"),
+        (2, "link in the archive", "2 links in the archive"), (1, "link in the archive", "1 link in the archive"),
+        (2, "class without an image", "2 classes without an image"), (2, "series of one", "2 series of one"),
+        (2, "file with the suffix .in", "2 files with the suffix .in"), (2, "match", "2 matches"),
+        (2, "special file (FIFO or device) in it", "2 special files (FIFO or device) in it"),
     ],
 )  # fmt: skip
 def test_a_noun_follows_its_number(n: int, noun: str, text: str) -> None:
@@ -85,10 +89,13 @@ ALLOWED = {
 """What stands before the noun is a text, or the noun is a verb."""
 
 
+PLURALS = ({"'s'", "''"}, {"'es'", "''"})
+
+
 def own_plurals(tree: ast.AST) -> Iterator[str]:
     """The nouns that follow a number in an f-string, or that get their s there. A number in capitals is a constant."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.IfExp) and {ast.unparse(node.body), ast.unparse(node.orelse)} == {"'s'", "''"}:
+        if isinstance(node, ast.IfExp) and {ast.unparse(node.body), ast.unparse(node.orelse)} in PLURALS:
             yield ast.unparse(node)
         for value, after in zip(node.values, node.values[1:], strict=False) if isinstance(node, ast.JoinedStr) else ():
             if not isinstance(value, ast.FormattedValue) or not isinstance(after, ast.Constant):
@@ -101,6 +108,7 @@ def own_plurals(tree: ast.AST) -> Iterator[str]:
 def test_no_message_makes_a_plural_of_its_own() -> None:
     texts = (
         'f"{n} steps"', 'f"after {run.steps:,} of {n:,} steps{end}"', '''f"{n} job{'s' if n > 1 else ''}"''',
+        '''"process" + ("es" if n > 1 else "")''',
     )  # fmt: skip
     assert all(list(own_plurals(ast.parse(text))) for text in texts)
     assert not list(own_plurals(ast.parse("""f"{counted(n, 'step')} of {_MOST} steps, {name} stepsize" """)))

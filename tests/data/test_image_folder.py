@@ -317,7 +317,7 @@ def test_what_is_left_out_is_counted_and_why(data):
         "1 hidden file",
         "1 image beside the class folders",
         "1 folder with files but no image",
-        "1 FIFOs",
+        "1 special file (FIFO, socket or device)",
     ):
         assert part in line
     lines.clear()

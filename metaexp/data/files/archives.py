@@ -32,7 +32,8 @@ class Source(ABC):
 
     Attributes:
         path: The folder or archive.
-        ignored: Kind of entry that is not among the names, such as ``links`` -> how many there are.
+        ignored: Kind of entry that is not among the names, in the singular, such as ``link in the archive`` -> how
+            many there are.
     """
 
     def __init__(self, path: Path) -> None:
@@ -263,8 +264,9 @@ class _Tar(_Archive[tarfile.TarInfo]):
         except _DAMAGE as error:
             raise self._damaged(error) from error
         self._members = [(self._inside(member.name), member) for member in members if member.isfile()]
-        others = {"links in the archive": sum(m.issym() or m.islnk() for m in members)}
-        others["FIFOs and devices in the archive"] = len(members) - len(self._members) - sum(others.values())
+        n_links = sum(m.issym() or m.islnk() for m in members)
+        n_special = len(members) - len(self._members) - n_links
+        others = {"link in the archive": n_links, "special file (FIFO or device) in the archive": n_special}
         self.ignored = {what: n for what, n in others.items() if n}
 
     def _content(self, member: tarfile.TarInfo, name: str, most: int) -> bytes:

@@ -41,7 +41,7 @@ def scan_folder(root: Path, follow_links: bool = False) -> Scan:
     while waiting:
         prefix, folder, above = waiting.pop()
         entries = _entries(folder)
-        ignored["empty folders"] += bool(prefix) and not entries
+        ignored["empty folder"] += bool(prefix) and not entries
         for entry in entries:
             name, path = prefix + entry.name, Path(entry.path)
             mode = _mode(root, inside, name, path, entry, follow_links)
@@ -53,7 +53,7 @@ def scan_folder(root: Path, follow_links: bool = False) -> Scan:
             elif stat.S_ISREG(mode):
                 files[name] = path
             else:
-                ignored["FIFOs, sockets and devices"] += 1
+                ignored["special file (FIFO, socket or device)"] += 1
     return Scan({name: files[name] for name in sorted(files)}, {what: n for what, n in ignored.items() if n})
 
 

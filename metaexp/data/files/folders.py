@@ -12,9 +12,6 @@ from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
 
-_SEVERAL: Final = re.compile(r"(?<=file|lder|mage)s\b")
-"""The ending of a word that says of what there are several."""
-
 IMAGE_SUFFIXES: Final = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".webp",
     ".avif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".tga", ".sgi", ".qoi",
@@ -50,7 +47,7 @@ def format_ignored(names: Iterable[str], others: Mapping[str, int]) -> str:
 
     Args:
         names: The paths of all files.
-        others: Kind -> number, of what is there beside the files, such as links.
+        others: Kind in the singular -> number, of what is there beside the files, such as links.
 
     Returns:
         Such as ``3 hidden files, 2 files with the suffix .txt``; empty where every file is an example.
@@ -60,17 +57,17 @@ def format_ignored(names: Iterable[str], others: Mapping[str, int]) -> str:
     for name in names:
         folder = name.rpartition("/")[0]
         if _is_hidden(name):
-            counts["hidden files"] += 1
+            counts["hidden file"] += 1
             continue
         folders.add(folder)
         if not _is_image(name):
-            counts[f"files with the suffix {PurePosixPath(name).suffix.lower() or 'none'}"] += 1
+            counts[f"file with the suffix {PurePosixPath(name).suffix.lower() or 'none'}"] += 1
         elif not folder:
-            counts["images beside the class folders"] += 1
+            counts["image beside the class folders"] += 1
         else:
             with_images.add(folder)
-    counts["folders with files but no image"] = len(folders - with_images - {""})
-    return ", ".join(f"{n} {what if n > 1 else _SEVERAL.sub('', what, count=1)}" for what, n in counts.items() if n)
+    counts["folder with files but no image"] = len(folders - with_images - {""})
+    return ", ".join(counted(n, what) for what, n in counts.items() if n)
 
 
 def is_example(name: str) -> bool:

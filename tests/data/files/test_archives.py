@@ -113,7 +113,7 @@ def test_links_in_a_tar_are_not_followed(tmp_path):
         archive.addfile(link)
     with open_source(tmp_path / "x.tar") as source:
         assert source.names() == []
-        assert source.ignored == {"links in the archive": 1}
+        assert source.ignored == {"link in the archive": 1}
         assert list(source.items({"link.txt"}, 100)) == []
 
 

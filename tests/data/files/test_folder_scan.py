@@ -67,6 +67,6 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(root, monkeypatch):
 
 def test_fifos_are_counted_and_never_opened(root):
     os.mkfifo(root / "a" / "2.png")
-    assert scan_folder(root) == ({"a/1.png": root / "a" / "1.png"}, {"FIFOs, sockets and devices": 1})
+    assert scan_folder(root) == ({"a/1.png": root / "a" / "1.png"}, {"special file (FIFO, socket or device)": 1})
     with pytest.raises(DataError, match="is a FIFO, a socket or a device. Give a regular file or a folder"):
         open_source(root / "a" / "2.png")
