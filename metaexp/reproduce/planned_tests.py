@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,10 +85,8 @@ def plan_test(folder: Path, overrides: Sequence[str] = (), n_episodes: int | Non
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
     if missing:
         raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")
-    whole = compared = record
-    if n_episodes is not None and n_episodes < record.test.n_episodes:
-        values = tested_episodes(folder / EPISODES_FILE, record.test, record.test_episodes_sha256)[-1]
-        whole, compared = _with_first(record, values, len(values)), _with_first(record, values, n_episodes)
+    read = partial(tested_episodes, folder / EPISODES_FILE, record.test, record.test_episodes_sha256)
+    whole, compared = _whole_and_compared(record, lambda: read()[-1], n_episodes)
     return _planned(folder, whole, compared, record.device, (), [*device_here(record), *overrides])
 
 
@@ -105,11 +104,26 @@ def plan_later_tests(folder: Path, overrides: Sequence[str] = (), n_episodes: in
     record = read_record(folder)
     here, planned = [*device_here(record), *overrides], []
     for test, values in published_tests_with_episodes(folder, record):
-        whole = compared = record_of_test(test, record)
-        if n_episodes is not None and n_episodes < len(values):
-            whole, compared = _with_first(whole, values, len(values)), _with_first(whole, values, n_episodes)
+        whole, compared = _whole_and_compared(record_of_test(test, record), partial(list, values), n_episodes)
         planned.append(_planned(folder, whole, compared, test.device, overrides_of(test), here))
     return planned
+
+
+def _whole_and_compared(
+    record: RunRecord, read: Callable[[], Sequence[float]], n_episodes: int | None
+) -> tuple[RunRecord, RunRecord]:
+    """The record of all episodes, and the one to compare with: the same, or that of the first episodes only.
+
+    Args:
+        record: What is recorded.
+        read: Returns the metric of each recorded episode. It is called only where a part is compared.
+        n_episodes: How many episodes are tested; None for all.
+    """
+    assert record.test is not None
+    if n_episodes is None or n_episodes >= record.test.n_episodes:
+        return record, record
+    values = read()
+    return _with_first(record, values, len(values)), _with_first(record, values, n_episodes)
 
 
 def _with_first(record: RunRecord, values: Sequence[float], n_episodes: int) -> RunRecord:

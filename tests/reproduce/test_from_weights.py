@@ -14,7 +14,7 @@ from metaexp.cli.reproduce import format_estimate
 from metaexp.core.nested import sha256_of
 from metaexp.machine.device import available
 from metaexp.reproduce.from_weights import agree
-from metaexp.reproduce.planned_tests import device_here, find_row
+from metaexp.reproduce.planned_tests import _whole_and_compared, device_here, find_row
 from metaexp.reproduce.retests.queue import TestQueue
 from metaexp.results.episodes import EPISODES_FILE, episodes_sha256, read_episodes, write_episodes
 from metaexp.results.measured import folder
@@ -73,6 +73,22 @@ def test_the_first_episodes_alone_are_compared_with_those_of_the_record(
     assert main([*command, "50"]) == 11
     assert "seed 1, the first 50 of 10,000 episodes: " in capsys.readouterr().out
     assert main([*command, "20000"]) == 0
+
+
+@pytest.mark.parametrize("n_episodes", [None, 4, 5, 3])
+def test_a_part_is_compared_only_where_the_record_has_more_episodes(n_episodes: int | None) -> None:
+    record = read_record(ROOT / "docs" / "results" / ROW)
+    record = dataclasses.replace(record, test=Score("mse", 2.5, 1.0, 4))
+    if n_episodes != 3:
+        found = _whole_and_compared(record, lambda: pytest.fail("episodes were read"), n_episodes)
+        assert found == (record, record)
+        return
+    whole, part = _whole_and_compared(record, lambda: [1.0, 2.0, 3.0, 4.0], n_episodes)
+    assert whole.test is not None
+    assert part.test is not None
+    assert (whole.test.mean, whole.test.n_episodes) == (2.5, 4)
+    assert (part.test.mean, part.test.n_episodes) == (2.0, 3)
+    assert dataclasses.replace(part, test=record.test) == record
 
 
 def test_a_later_test_can_be_made_again_in_part(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
