@@ -167,6 +167,7 @@ def main(arguments: Sequence[str]) -> int:
         done = f" after {len(ended)} of {counted(len(wanted), 'test')}, whose results are kept. No page was written"
         raise stopped_by(None, done, "the same command" + (", without --again" if options.again else "")) from None
     page.add_rows()
+    page.left_out.sort(key=lambda run: run.name)  # not in the order in which tests have ended
     write_atomically(output, encode_text(format_leaderboard(page.entries, page.places, page.left_out)))
     print_text(f"page: {output}")
     return 0

@@ -57,6 +57,8 @@ def test_only_runs_whose_weights_give_their_number_are_on_the_page(
     assert "its record says 1.5" in said
     assert "left out: without weights: checkpoints/best.json is missing" in said
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.index("<strong>claims more</strong>: ") < page.index("<strong>without weights</strong>: ")
+    assert said.index("left out: without weights") < said.index("left out: claims more")
     assert 'href="runs/good/checkpoints/best.safetensors"' in page
     assert page.index("<strong>good") < page.index("Left out") < page.index("<strong>claims more")
     assert not (runs / "good" / "evaluations").exists()
@@ -303,6 +305,7 @@ def test_a_part_of_the_episodes_is_said_to_be_one(
     _, whole = board(capsys, runs / "good", "--episodes", 20000)
     assert "10,000 episodes tested again" in whole
     assert "only the first" not in whole
+    assert ("Each other number was" in page, "Each number was" in whole) == (True, True)
     assert [row for row in _cells(page) if "episodes" not in row] == [
         row for row in _cells(whole) if "episodes" not in row
     ]
