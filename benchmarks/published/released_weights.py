@@ -100,7 +100,7 @@ def measure(folder: Path, task: str, mode: str) -> dict[str, Any]:
         parts.algorithm.load_state_dict(tensors)
         source = parts.eval_source
         source.open_test()
-        chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
+        chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, parts.algorithm, compute)
         evaluator = Evaluator(source, settings.eval.seed, compute, chunk)
         values = evaluator.evaluate(parts.algorithm, "test", settings.eval.episodes, lambda _: None).per_step[-1]
     bank = source.bank_hash("test", settings.eval.episodes)

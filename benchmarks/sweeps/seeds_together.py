@@ -93,10 +93,9 @@ def measure(case: Sequence[str], n_seeds: int, options: argparse.Namespace) -> d
             return [_step(each, compute, data) for each in settings]
 
         def stacked(steps: list[MetaStep]) -> StackedGradient:
-            shape = tuple(data[0].input_shape)
-            return StackedGradient(
-                steps, training_chunk(settings[0].train.shape, shape, compute, n_seeds * steps[0].tasks)
-            )
+            shape, tasks = tuple(data[0].input_shape), n_seeds * steps[0].tasks
+            chunk = training_chunk(settings[0].train.shape, shape, steps[0].algorithm, compute, tasks)
+            return StackedGradient(steps, chunk)
 
         together, separate = made(), made()
         differ = difference(together, stacked(_in_double(together)), _in_double(separate))

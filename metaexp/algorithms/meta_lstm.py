@@ -140,6 +140,20 @@ class MetaLSTM(Algorithm):
     def depends_on_support_order(self) -> bool:
         return self.inner_batch_size is not None
 
+    def numbers_per_parameter(self, n_support: int, *, trains: bool) -> int:
+        """How many numbers a task keeps for each parameter: activations of the LSTM, of all steps in training.
+
+        Args:
+            n_support: support examples of a task.
+            trains: whether all steps are kept for a meta-gradient.
+        """
+        of_a_step = 8 * self.lstm.hidden + 13
+        return (
+            of_a_step * self.inner_epochs * -(-n_support // (self.inner_batch_size or n_support))
+            if trains
+            else of_a_step
+        )
+
     def adapt(self, support: Examples) -> Learner:
         """Run the meta-learner over ``support`` and return the learner it ends with."""
         return last(self.adaptation_path(support))

@@ -123,6 +123,17 @@ class Algorithm(nn.Module, ABC):
         is_large = least is not None and n_support >= least
         return 1 if is_large and has_constant_gradients and self._convolves_on_cpu() else most
 
+    def numbers_per_parameter(self, n_support: int, *, trains: bool) -> int:
+        """How many numbers a task keeps for each parameter: its own copy, and the gradient.
+
+        As many tasks are computed at once as there is memory for, so override it if it is many more.
+
+        Args:
+            n_support: support examples of a task.
+            trains: whether all steps are kept for a meta-gradient.
+        """
+        return 2
+
     def _convolves_on_cpu(self) -> bool:
         on_cpu = all(p.device.type == "cpu" for p in self.parameters())
         return on_cpu and any(isinstance(layer, nn.Conv2d) for layer in self.modules())

@@ -249,7 +249,7 @@ def training_setup(settings: Settings, ranks: Ranks, compute: Compute, parts: Pa
         compute: The device of this rank.
         parts: What :func:`build` returned.
     """
-    chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
+    chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, parts.algorithm, compute)
     train = settings.train
     has_few = train.n_tasks is not None and not trains_on_batches(parts.algorithm.training_tasks, train.shape.n_way)
     return TrainingSetup(
@@ -276,7 +276,7 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
     if parts.optimizer is None or settings.train.steps == 0:
         return None
     tasks = len(ranks.share(parts.tasks_per_step))
-    chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
+    chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, parts.algorithm, compute, tasks)
     return MetaStep(
         parts.algorithm,
         _made_ahead(settings, parts) if compute.device.type == "cpu" and ranks.size == 1 else parts.train_source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.machine.device import Compute
 
@@ -15,24 +16,28 @@ _CHANNELS = 64
 _FLOAT_BYTES = 4
 
 
-def tasks_at_once(shape: TaskShape, input_shape: tuple[int, ...], compute: Compute) -> int:
-    """Return how many evaluation tasks are computed at once, so that their widest activations fit a fixed budget.
+def tasks_at_once(shape: TaskShape, input_shape: tuple[int, ...], algorithm: Algorithm, compute: Compute) -> int:
+    """Return how many evaluation tasks are computed at once, so that what they keep fits a fixed budget.
 
+    A task keeps its widest activations, and numbers for each parameter that it adapts. The larger of the two counts.
     The widest layer of the common networks has 64 maps of the size of the image, so an example is counted as
     64 floats per pixel (per time step of a sequence, per number of a vector). ``device.task_chunk`` comes first.
 
     Args:
         shape: Shape of a task.
         input_shape: Shape of an example.
+        algorithm: The algorithm.
         compute: The device.
     """
     if compute.task_chunk is not None:
         return compute.task_chunk
     budget = _CPU_BYTES if compute.device.type == "cpu" else _ACCELERATOR_BYTES
-    return max(1, min(_MOST_TASKS, budget // _bytes_of_a_task(shape, input_shape)))
+    return max(1, min(_MOST_TASKS, budget // _bytes_of_a_task(shape, input_shape, algorithm, trains=False)))
 
 
-def training_chunk(shape: TaskShape, input_shape: tuple[int, ...], compute: Compute, tasks: int) -> int | None:
+def training_chunk(
+    shape: TaskShape, input_shape: tuple[int, ...], algorithm: Algorithm, compute: Compute, tasks: int
+) -> int | None:
     """Return how many training tasks to compute at once: on a CPU, equal chunks whose activations fit a budget.
 
     The estimate is that of :func:`tasks_at_once`. MAML with five inner steps keeps about seven times as much.
@@ -41,6 +46,7 @@ def training_chunk(shape: TaskShape, input_shape: tuple[int, ...], compute: Comp
     Args:
         shape: Shape of a task.
         input_shape: Shape of an example.
+        algorithm: The algorithm.
         compute: The device.
         tasks: The tasks of one step.
 
@@ -49,11 +55,14 @@ def training_chunk(shape: TaskShape, input_shape: tuple[int, ...], compute: Comp
     """
     if compute.task_chunk is not None or compute.device.type != "cpu":
         return compute.task_chunk
-    most = max(1, _CPU_TRAINING_BYTES // _bytes_of_a_task(shape, input_shape))
+    most = max(1, _CPU_TRAINING_BYTES // _bytes_of_a_task(shape, input_shape, algorithm, trains=True))
     chunks = -(-tasks // most)
     return -(-tasks // chunks)
 
 
-def _bytes_of_a_task(shape: TaskShape, input_shape: tuple[int, ...]) -> int:
+def _bytes_of_a_task(shape: TaskShape, input_shape: tuple[int, ...], algorithm: Algorithm, *, trains: bool) -> int:
     positions = math.prod(input_shape[1:]) if len(input_shape) == 3 else math.prod(input_shape)
-    return (shape.n_support + shape.n_queries) * positions * _CHANNELS * _FLOAT_BYTES
+    activations = (shape.n_support + shape.n_queries) * positions * _CHANNELS
+    n_parameters = sum(parameter.numel() for parameter in algorithm.parameters())
+    adapted = n_parameters * algorithm.numbers_per_parameter(shape.n_support, trains=trains)
+    return max(activations, adapted) * _FLOAT_BYTES

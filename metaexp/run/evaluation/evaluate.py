@@ -246,7 +246,8 @@ def _test(
     display: Display,
 ) -> EvalResult:
     """The scores of the test episodes, which are finite."""
-    n_episodes, chunk = settings.eval.episodes, tasks_at_once(settings.task.shape, dataset.input_shape, compute)
+    n_episodes = settings.eval.episodes
+    chunk = tasks_at_once(settings.task.shape, dataset.input_shape, algorithm, compute)
     evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics, chunks=chunks)
     with display.show_progress("test", n_episodes) as advance:
         result = evaluator.evaluate(algorithm, "test", n_episodes, advance)

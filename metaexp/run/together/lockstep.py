@@ -136,7 +136,9 @@ def _stacked(members: Sequence[Member]) -> StackedGradient:
     """The gradient of these runs, of so many tasks at once as fit the memory that one run may take."""
     setup, steps = members[0].session.setup, [member.step for member in members]
     tasks = sum(step.tasks for step in steps)
-    chunk = training_chunk(setup.settings.train.shape, setup.parts.dataset.input_shape, setup.compute, tasks)
+    chunk = training_chunk(
+        setup.settings.train.shape, setup.parts.dataset.input_shape, setup.parts.algorithm, setup.compute, tasks
+    )
     return StackedGradient(steps, chunk)
 
 

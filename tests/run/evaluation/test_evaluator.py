@@ -7,13 +7,16 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from metaexp.algorithms.maml import MAML
+from metaexp.algorithms.meta_lstm import MetaLSTM
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Examples
 from metaexp.machine.device import Compute
+from metaexp.models.lstm import LSTM
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 
@@ -130,9 +133,17 @@ def test_test_episodes_cannot_be_had_before_the_end(tiny: ModuleType) -> None:
     assert source.episodes("test", indices).support.x.shape == (2, 3, 1)
 
 
+def with_parameters(count: int) -> Algorithm:
+    """An algorithm with so many parameters."""
+    made: Algorithm = MAML(nn.Linear(count, 1, bias=False), 0.1, 1, 1, False, "mean", "all", "transductive")
+    return made
+
+
 def test_chunks_shrink_with_the_size_of_images_and_tasks() -> None:
+    algorithm = with_parameters(1000)
+
     def chunk(input_shape: tuple[int, ...], shape: TaskShape, given: int | None = None) -> int:
-        return tasks_at_once(shape, input_shape, Compute(torch.device("cpu"), "", "float32", 1, True, given))
+        return tasks_at_once(shape, input_shape, algorithm, Compute(torch.device("cpu"), "", "float32", 1, True, given))
 
     omniglot = chunk((1, 28, 28), TaskShape(5, 1, 15))
     assert 10 <= omniglot <= 32
@@ -142,10 +153,39 @@ def test_chunks_shrink_with_the_size_of_images_and_tasks() -> None:
     assert chunk((1, 28, 28), TaskShape(5, 1, 15), given=3) == 3
 
 
+@pytest.mark.parametrize("trains", [False, True])
+def test_chunks_shrink_with_the_number_of_parameters_that_a_task_adapts(trains: bool) -> None:
+    """A network may have many parameters and few activations, as perceptrons and LSTMs do."""
+    compute, shape = Compute(torch.device("cpu"), "", "float32", 1, True, None), TaskShape(0, 10, 10)
+
+    def chunk(algorithm: Algorithm) -> int | None:
+        if trains:
+            return training_chunk(shape, (1,), algorithm, compute, 1000)
+        return tasks_at_once(shape, (1,), algorithm, compute)
+
+    few, many = chunk(with_parameters(1000)), chunk(with_parameters(10_000_000))
+    assert few is not None
+    assert many is not None
+    assert many * 10_000_000 * 2 * 4 <= (512 << 20)
+    assert few >= 1000 > many
+
+
+def test_meta_lstm_counts_the_activations_of_its_lstm() -> None:
+    """17,000 coordinates with 173 numbers each have 12 MB: 600 test tasks at once took 12 GB."""
+    network = LSTM((10, 1), 1, 64, 1, "last", 1.0)
+    algorithm = MetaLSTM(network, 3, 3, 4, 20, 10.0, "pre_sigmoid", True, 0.01, [4.0, 5.0], [-5.0, -4.0])
+    compute = Compute(torch.device("cpu"), "", "float32", 1, True, None)
+    assert 10 <= tasks_at_once(TaskShape(0, 10, 10), (10, 1), algorithm, compute) <= 30
+    assert tasks_at_once(TaskShape(0, 10, 10), (10, 1), with_parameters(17_000), compute) == 1024
+    in_training = algorithm.numbers_per_parameter(10, trains=True)
+    assert in_training == 3 * 3 * algorithm.numbers_per_parameter(10, trains=False), "3 epochs of 3 batches"
+
+
 def test_training_tasks_are_computed_in_equal_chunks_that_fit_the_memory_of_a_small_machine() -> None:
     def chunk(tasks: int, n_way: int, k_shot: int, given: int | None = None, device: str = "cpu") -> int | None:
         compute = Compute(torch.device(device), "", "float32", 1, True, given)
-        return training_chunk(TaskShape(n_way, k_shot, k_shot), (1, 28, 28), compute, tasks)
+        shape = TaskShape(n_way, k_shot, k_shot)
+        return training_chunk(shape, (1, 28, 28), with_parameters(112_005), compute, tasks)
 
     assert chunk(32, 5, 1) == 32, "whole, so that rounding is as it was"
     assert chunk(32, 5, 5) == 32
