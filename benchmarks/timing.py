@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from metaexp.machine.device import device_name
+
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 """Name -> clock. The processor's seconds are those of this process, all threads together."""
 
@@ -65,7 +67,7 @@ def print_table(title: str, results: Mapping[str, Mapping[str, float]], baseline
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
     return {
-        "processor": platform.machine(),
+        "processor": device_name(torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),

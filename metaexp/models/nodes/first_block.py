@@ -20,6 +20,7 @@ The gradient of kernels is right to 1e-6 in float32. Autograd through the maps i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -35,6 +36,11 @@ _MOST_NUMBERS = 32
 """Numbers in a patch up to which its covariance costs less than what it saves: 27 for three channels."""
 
 
+_LARGE = 12_000_000
+"""Bytes of maps from which this is faster where no gradient is wanted. Smaller maps are still in a cache when they are
+pooled. Measured at 28x28 with 64 filters: 1.15 times the time of the layers for 40 images, 0.9 times for 100."""
+
+
 class PatchMoments(NamedTuple):
     """Mean (P,) and covariance (P, P) of patches with P = C * k * k numbers, in float64."""
 
@@ -43,10 +49,11 @@ class PatchMoments(NamedTuple):
 
 
 def is_first(conv: Conv2d, x: Tensor) -> bool:
-    """Whether a convolution can be computed here, with the block that follows it.
+    """Whether a convolution is to be computed here, with the block that follows it.
 
-    It can on a CPU in float32 or float64, outside of ``torch.func`` transforms, for square kernels with stride 1, if
-    the input has few channels and needs no gradient.
+    It can be on a CPU in float32 or float64, outside of ``torch.func`` transforms, for square kernels with stride 1,
+    if the input has few channels and needs no gradient. Where gradients are not wanted at all, it is if the maps are
+    large.
 
     Args:
         conv: the convolution.
@@ -54,8 +61,14 @@ def is_first(conv: Conv2d, x: Tensor) -> bool:
     """
     if not x.is_cpu or x.dtype not in (torch.float32, torch.float64) or x.requires_grad or in_transform():
         return False
-    has_few_numbers = conv.weight[0].numel() <= _MOST_NUMBERS and x.dtype == conv.weight.dtype and len(x) > 0
-    return has_few_numbers and conv.is_mappable and conv.stride == (1, 1)
+    if conv.weight[0].numel() > _MOST_NUMBERS or x.dtype != conv.weight.dtype or len(x) == 0:
+        return False
+    if not conv.is_mappable or conv.stride != (1, 1):
+        return False
+    if min(map_size(x, conv)) < 2:
+        return False  # pooling refuses it
+    n_values = len(x) * conv.out_channels * math.prod(map_size(x, conv))
+    return torch.is_grad_enabled() or n_values * x.element_size() > _LARGE
 
 
 def convolve_and_activate(x: Tensor, conv: Conv2d, gamma: Tensor | None, beta: Tensor | None, eps: float) -> Activated:

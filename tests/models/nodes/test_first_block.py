@@ -138,7 +138,10 @@ def test_it_can_be_differentiated_twice(channels: int) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"bias": False}], ids=str)
-def test_with_stored_statistics_and_no_gradients_it_is_what_its_layers_are(options: dict[str, bool]) -> None:
+def test_with_stored_statistics_and_no_gradients_it_is_what_its_layers_are(
+    options: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_block, "_LARGE", 0)
     made, x = block(3, **options).eval(), images(SIZES["odd"])
     with torch.no_grad():
         found = made(x)
@@ -172,6 +175,7 @@ def test_places_are_kept_for_gradients_alone(gradients: bool, monkeypatch: pytes
         return found
 
     monkeypatch.setattr(first_block, "_in_parts", spy)
+    monkeypatch.setattr(first_block, "_LARGE", 0)
     with torch.set_grad_enabled(gradients):
         block(1)(images((2, 1, 8, 8)))
     assert kept == [gradients]
@@ -186,14 +190,23 @@ def test_places_are_kept_for_gradients_alone(gradients: bool, monkeypatch: pytes
         (Conv2d(1, 4, (3, 1)), torch.zeros(2, 1, 8, 8)),
         (Conv2d(1, 4, 3, padding=1, padding_mode="reflect"), torch.zeros(2, 1, 8, 8)),
         (Conv2d(1, 4, 3), torch.zeros(0, 1, 8, 8)),
+        (Conv2d(1, 4, 3), torch.zeros(2, 1, 3, 8)),
         (Conv2d(1, 4, 3), torch.zeros(2, 1, 8, 8, device="meta")),
         (Conv2d(1, 4, 3).bfloat16(), torch.zeros(2, 1, 8, 8, dtype=torch.bfloat16)),
     ],
-    ids=["gradient", "channels", "stride", "not square", "reflects", "empty", "device", "bfloat16"],
+    ids=["gradient", "channels", "stride", "not square", "reflects", "empty", "too small", "device", "bfloat16"],
 )
 def test_other_convolutions_are_left_alone(conv: Conv2d, x: Tensor) -> None:
     assert not is_first(conv, x)
     assert is_first(Conv2d(1, 4, 3), torch.zeros(2, 1, 8, 8))
+
+
+def test_without_gradients_it_is_for_large_maps_alone() -> None:
+    conv = Conv2d(1, 64, 3)
+    small, large = torch.zeros(40, 1, 28, 28), torch.zeros(100, 1, 28, 28)
+    with torch.no_grad():
+        assert [is_first(conv, small), is_first(conv, large)] == [False, True]
+    assert [is_first(conv, small), is_first(conv, large)] == [True, True]
 
 
 def test_it_is_not_used_inside_transforms() -> None:
