@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.nodes.twice import gradients_for_more
 
 
 class PairNorm(BatchNorm):
@@ -136,12 +137,13 @@ class _Pairs(torch.autograd.Function):
         memory, query, offset, weight, bias, m, q, spread, values, places = ctx.saved_tensors
         by_offset = None if offset is None else torch.zeros_like(offset)
         if torch.is_grad_enabled():  # someone will differentiate this gradient
-            inputs = [t if t is not None and t.requires_grad else None for t in (memory, query, weight, bias)]
-            m, q, _, variance = centred(memory, query)
-            again = pooled_pairs(*scaled(m, q, torch.rsqrt(variance + ctx.eps), weight, bias))
-            wanted = [tensor for tensor in inputs if tensor is not None]
-            found = iter(torch.autograd.grad(again, wanted, gradients[0], create_graph=True))
-            dm, dq, *others = (None if tensor is None else next(found) for tensor in inputs)
+
+            def again(memory: Tensor, query: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+                m, q, _, variance = centred(memory, query)
+                return pooled_pairs(*scaled(m, q, torch.rsqrt(variance + ctx.eps), weight, bias))
+
+            dm, dq, *others = gradients_for_more(again, (memory, query, weight, bias), gradients[0])
+            by_offset = None if offset is None else 0 * offset  # a zero that can be differentiated
             return dm, dq, by_offset, *others, None
         by_sums = _gradient_by_sums(gradients[0], values, places, query, len(memory))  # (M, N, F, h, w)
         by_query, by_memory = by_sums.sum(1), by_sums.sum(0)

@@ -31,6 +31,7 @@ from torch import Tensor
 from metaexp.core.inner import in_transform
 from metaexp.models.nodes.fused_batch_norm import IN_CACHE, Activated, by_elementary_operations
 from metaexp.models.nodes.mapped_conv import Conv2d
+from metaexp.models.nodes.twice import gradients_for_more
 
 _MOST_NUMBERS = 32
 """Numbers in a patch up to which its covariance costs less than what it saves: 27 for three channels."""
@@ -179,12 +180,12 @@ class _FirstBlock(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, gamma, beta, patch_mean, covariance, spread, values, places = ctx.saved_tensors
         if torch.is_grad_enabled():  # someone will differentiate this gradient
-            inputs = [t if t is not None and t.requires_grad else None for t in (weight, bias, gamma, beta)]
-            maps = F.conv2d(x, weight, bias, padding=ctx.padding)
-            again = by_elementary_operations(maps, gamma, beta, ctx.eps, pool=True)
-            wanted = [tensor for tensor in inputs if tensor is not None]
-            found = iter(torch.autograd.grad(again, wanted, gradients[0], create_graph=True))
-            return None, *(None if tensor is None else next(found) for tensor in inputs), None, None, None
+
+            def again(weight: Tensor, bias: Tensor | None, gamma: Tensor | None, beta: Tensor | None) -> Tensor:
+                maps = F.conv2d(x, weight, bias, padding=ctx.padding)
+                return by_elementary_operations(maps, gamma, beta, ctx.eps, pool=True)
+
+            return None, *gradients_for_more(again, (weight, bias, gamma, beta), gradients[0]), None, None, None
         at_places, total = _gradient_at_places(x, gradients[0], values, places, weight, ctx.padding)
         kernels = weight.flatten(1).double()
         by_gamma = spread * ((kernels * at_places).sum(1) - total * (kernels @ patch_mean))

@@ -16,11 +16,14 @@ convolves a third faster on a CPU.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from metaexp.models.nodes.twice import gradients_for_more
 
 _PIECE = 1024
 """Numbers that torch's kernel may add up one after another."""
@@ -149,11 +152,9 @@ class _NormaliseAndActivate(torch.autograd.Function):
         x, weight, bias, offset, mean, spread, kept, places, values = ctx.saved_tensors
         by_offset = None if offset is None else torch.zeros_like(offset)
         if torch.is_grad_enabled():  # someone will differentiate this gradient
-            inputs = [tensor for tensor in (x, weight, bias) if tensor is not None and tensor.requires_grad]
-            again = by_elementary_operations(x, weight, bias, ctx.eps, ctx.pool)
-            found = iter(torch.autograd.grad(again, inputs, gradients[0], create_graph=True))
-            by_input = [next(found) if t is not None and t.requires_grad else None for t in (x, weight, bias)]
-            return by_input[0], by_input[1], by_input[2], by_offset, None, None
+            again = partial(by_elementary_operations, eps=ctx.eps, pool=ctx.pool)
+            by_offset = None if offset is None else 0 * offset  # a zero that can be differentiated
+            return *gradients_for_more(again, (x, weight, bias), gradients[0]), by_offset, None, None
         g = torch.ops.aten.threshold_backward(gradients[0].contiguous(memory_format=torch.channels_last), values, 0)
         rows = (0, 2, 3)
         sum_g = g.sum(rows)
