@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.modules.module import register_module_forward_hook, register_module_full_backward_hook
+from torch.utils.hooks import RemovableHandle
 
 from metaexp.models.base import buffers_of, call, parameters_of
 from metaexp.models.batch_norm import BatchNorm, Statistics
@@ -135,6 +137,16 @@ def _subclass(made: Block, seen: list[str]) -> None:
     made.conv.__class__ = Own
 
 
+def _parametrised(made: Block, seen: list[str]) -> None:
+    class Noted(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            seen.append("called")
+            return weight
+
+    nn.utils.parametrize.register_parametrization(made.conv, "weight", Noted())
+    seen.clear()  # it is called once when it is registered
+
+
 def _of_torch(made: Block, seen: list[str]) -> None:
     class Foreign(nn.Conv2d):
         def forward(self, x: Tensor) -> Tensor:
@@ -157,7 +169,7 @@ def _own_norm(made: Block, seen: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [_hook, _pre_hook, _backward_hook, _own_forward, _subclass, _of_torch, _own_norm],
+    [_hook, _pre_hook, _backward_hook, _own_forward, _subclass, _parametrised, _of_torch, _own_norm],
     ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("channels", [5, 1], ids=["inner block", "first block"])
@@ -182,6 +194,42 @@ def test_spectral_norm_computes_the_weight_that_is_used() -> None:
     made(X).square().sum().backward()
     assert made.conv.weight_orig.grad.norm() > 0.1  # type: ignore[union-attr, operator]
     assert not torch.allclose(made(X), before)
+
+
+@pytest.mark.parametrize(
+    "register", [register_module_forward_hook, register_module_full_backward_hook], ids=["forward", "backward"]
+)
+@pytest.mark.parametrize("channels", [5, 1], ids=["inner block", "first block"])
+def test_hooks_of_all_layers_see_the_convolution(channels: int, register: Callable[..., RemovableHandle]) -> None:
+    made, _ = pair(pool=True)
+    made.conv = Conv2d(channels, 4, 3, padding=1).double()
+    seen: list[str] = []
+    handle = register(lambda layer, *_: seen.append(type(layer).__name__))
+    try:
+        made(X[:, :channels]).sum().backward()
+    finally:
+        handle.remove()
+    assert seen.count("Conv2d") == 1
+    made(X[:, :channels]).sum().backward()
+    assert seen.count("Conv2d") == 1
+
+
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize("channels", [5, 1], ids=["inner block", "first block"])
+@pytest.mark.parametrize(
+    "x",
+    [X[:, :3], X[:, :0], X[:, :1].float(), X[:, :1].long(), X.unsqueeze(4), X[..., 0, 0]],
+    ids=["channels", "no channels", "float32", "integers", "five axes", "vectors"],
+)
+def test_an_input_that_does_not_fit_gets_the_message_of_the_convolution(x: Tensor, channels: int, pool: bool) -> None:
+    made, _ = pair(pool)
+    made.conv = Conv2d(channels, 4, 3, padding=1).double()
+    with pytest.raises(RuntimeError) as expected:
+        made.conv(x)
+    with pytest.raises(RuntimeError) as found:
+        made(x)
+    assert str(found.value) == str(expected.value)
+    assert len(made(X[:, :channels])) == 6
 
 
 def test_in_autocast_the_layers_are_called() -> None:

@@ -150,6 +150,18 @@ def test_with_stored_statistics_and_no_gradients_it_is_what_its_layers_are(
         assert not torch.allclose(made.train()(x), expected, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_a_trace_takes_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_block, "_LARGE", 0)
+    monkeypatch.setattr(first_block, "IN_CACHE", 0)
+    made, x = block(1).eval(), images((5, 1, 28, 28))
+    with torch.no_grad():
+        assert is_first(made.conv, x)
+        traced = torch.jit.trace(made, x[:2])
+        assert torch.allclose(traced(x), made(x), atol=1e-12)
+        assert not torch.allclose(traced(x.flip(3)), made(x), atol=1e-3)
+
+
 def test_no_map_is_kept_for_the_gradient() -> None:
     made, x = block(1), images((6, 1, 28, 28))
 
