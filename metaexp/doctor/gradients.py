@@ -13,7 +13,8 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
 from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, does_not_apply, no_nan, ok, wrong
-from metaexp.doctor.subject import Subject, gradient_of, losses_of, parameters_of
+from metaexp.doctor.subject import Subject, connected_parameters, gradient_of, losses_of, parameters_of
+from metaexp.models.base import has_batch_norm
 
 _EXACT = 1e-6
 """Relative error below which a slope equals finite differences."""
@@ -61,14 +62,21 @@ def meta_gradient(subject: Subject) -> Finding:
 
 
 def parameters_reached(subject: Subject) -> Finding:
-    """Check that every parameter gets a gradient from some training task."""
+    """Check that every parameter gets a gradient from some training task.
+
+    The gradient of a bias before batch norm is zero, which takes the bias away again.
+    """
     name = "parameters reached"
     algorithm = subject.build()
     parameters = parameters_of(algorithm)
     if not parameters:
         return does_not_apply(name, _NOTHING_TO_TRAIN)
-    gradient = gradient_of(algorithm, subject.training_batch(3), 1)
+    batch = subject.training_batch(3)
+    gradient = gradient_of(algorithm, batch, 1)
     unreached = [key for key, g in gradient.items() if not g.any()]
+    if unreached and has_batch_norm(algorithm):
+        connected = connected_parameters(algorithm, batch)
+        unreached = [key for key in unreached if key not in connected or not key.endswith("bias")]
     infinite = [key for key, g in gradient.items() if not g.isfinite().all()]
     numbers = {"parameter_tensors": len(gradient), "unreached": len(unreached)}
     if infinite:

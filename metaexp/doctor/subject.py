@@ -169,6 +169,21 @@ def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = N
     return dict(zip(parameters, gradients, strict=True))
 
 
+def connected_parameters(algorithm: Algorithm, batch: Episode) -> set[str]:
+    """Return the names of the parameters that the meta-loss is computed from, whatever their gradient is.
+
+    Args:
+        algorithm: The algorithm.
+        batch: The tasks.
+    """
+    parameters = parameters_of(algorithm)
+    loss = losses_of(algorithm, batch, 1).mean()
+    if not loss.requires_grad:
+        return set()
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    return {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+
+
 def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
     """Whether a meta-loss draws random numbers (dropout in training, say).
 
