@@ -19,7 +19,10 @@ def gradients_for_more(
     Args:
         function: computes the node's values from the inputs, by operations that autograd can differentiate.
         inputs: the node's inputs, as they were saved.
-        gradient: by the values.
+        gradient: by the values, of their shape.
+
+    Returns:
+        Gradients of the shapes of the inputs: (O, C, k, k) of kernels, (C,) of gamma, (B, C, H, W) of maps.
     """
     views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
     wanted = [tensor for tensor in views if tensor is not None and tensor.requires_grad]
