@@ -13,7 +13,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
 from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, does_not_apply, no_nan, ok, wrong
-from metaexp.doctor.subject import Subject, connected_parameters, gradient_of, losses_of, parameters_of
+from metaexp.doctor.subject import Subject, connected_gradient, gradient_of, losses_of, parameters_of
 from metaexp.models.base import has_batch_norm
 
 _EXACT = 1e-6
@@ -71,14 +71,12 @@ def parameters_reached(subject: Subject) -> Finding:
     parameters = parameters_of(algorithm)
     if not parameters:
         return does_not_apply(name, _NOTHING_TO_TRAIN)
-    batch = subject.training_batch(3)
-    gradient = gradient_of(algorithm, batch, 1)
-    unreached = [key for key, g in gradient.items() if not g.any()]
-    if unreached and has_batch_norm(algorithm):
-        connected = connected_parameters(algorithm, batch)
-        unreached = [key for key in unreached if key not in connected or not key.endswith("bias")]
+    gradient = connected_gradient(algorithm, subject.training_batch(3), 1)
+    may_be_zero = "bias" if has_batch_norm(algorithm) else ()
+    zero = [key for key, g in gradient.items() if not g.any() and not key.endswith(may_be_zero)]
+    unreached = [key for key in parameters if key not in gradient or key in zero]
     infinite = [key for key, g in gradient.items() if not g.isfinite().all()]
-    numbers = {"parameter_tensors": len(gradient), "unreached": len(unreached)}
+    numbers = {"parameter_tensors": len(parameters), "unreached": len(unreached)}
     if infinite:
         return wrong(name, f"the gradient of {listed(infinite, 3)} is not finite", **numbers)
     if unreached:

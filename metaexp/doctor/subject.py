@@ -161,27 +161,24 @@ def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = N
         batch: The tasks.
         chunk_size: How many tasks are computed at once; None for all.
     """
-    parameters = parameters_of(algorithm)
-    loss = losses_of(algorithm, batch, chunk_size).mean()
-    if not loss.requires_grad:
-        return {name: torch.zeros_like(p) for name, p in parameters.items()}
-    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(parameters, gradients, strict=True))
+    found = connected_gradient(algorithm, batch, chunk_size)
+    return {name: found.get(name, torch.zeros_like(p)) for name, p in parameters_of(algorithm).items()}
 
 
-def connected_parameters(algorithm: Algorithm, batch: Episode) -> set[str]:
-    """Return the names of the parameters that the meta-loss is computed from, whatever their gradient is.
+def connected_gradient(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> dict[str, Tensor]:
+    """Return the gradient of the mean meta-loss by name, for the parameters that the meta-loss is computed from.
 
     Args:
         algorithm: The algorithm.
         batch: The tasks.
+        chunk_size: How many tasks are computed at once; None for all.
     """
     parameters = parameters_of(algorithm)
-    loss = losses_of(algorithm, batch, 1).mean()
+    loss = losses_of(algorithm, batch, chunk_size).mean()
     if not loss.requires_grad:
-        return set()
+        return {}
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-    return {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    return {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
 
 
 def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:

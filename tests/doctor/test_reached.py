@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from metaexp.algorithms.proto_net import ProtoNet
 from metaexp.core.shapes import TaskShape
 from metaexp.doctor.gradients import parameters_reached
-from metaexp.doctor.subject import Subject, connected_parameters, gradient_of
+from metaexp.doctor.subject import Subject, connected_gradient, gradient_of
 from metaexp.models.base import Network
 from metaexp.models.conv4 import Conv4
 
@@ -40,7 +40,7 @@ def test_a_bias_before_batch_norm_is_reached_though_its_gradient_is_zero() -> No
     examined = subject(has_spare=False)
     algorithm, batch = examined.build(), examined.training_batch(3)
     assert not gradient_of(algorithm, batch, 1)["model.blocks.0.conv.bias"].any()
-    assert "model.blocks.0.conv.bias" in connected_parameters(algorithm, batch)
+    assert "model.blocks.0.conv.bias" in connected_gradient(algorithm, batch)
     assert parameters_reached(examined).verdict == "ok"
 
 
