@@ -148,11 +148,9 @@ class MetaLSTM(Algorithm):
             trains: whether all steps are kept for a meta-gradient.
         """
         of_a_step = 8 * self.lstm.hidden + 13
-        return (
-            of_a_step * self.inner_epochs * -(-n_support // (self.inner_batch_size or n_support))
-            if trains
-            else of_a_step
-        )
+        if not trains:
+            return of_a_step
+        return of_a_step * self.inner_epochs * math.ceil(n_support / (self.inner_batch_size or n_support))
 
     def adapt(self, support: Examples) -> Learner:
         """Run the meta-learner over ``support`` and return the learner it ends with."""
