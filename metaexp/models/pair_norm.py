@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.nodes.fused_batch_norm import unpool
 from metaexp.models.nodes.twice import gradients_for_more
 
 
@@ -175,12 +176,9 @@ def _gradient_by_sums(gradient: Tensor, values: Tensor, places: Tensor, query: T
         query: (M, F, H, W).
         n_memory: N.
     """
-    innermost = torch.channels_last
-    g = torch.ops.aten.threshold_backward(gradient.contiguous(memory_format=innermost), values, 0)
-    height, width = query.shape[-2] // 2 * 2, query.shape[-1] // 2 * 2
-    sums = torch.empty((*g.shape[:2], height, width), dtype=g.dtype, memory_format=innermost)
-    unpool = torch.ops.aten.max_pool2d_with_indices_backward.grad_input
-    unpool(g, sums, [2, 2], [2, 2], [0, 0], [1, 1], False, places, grad_input=sums)
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    g = torch.ops.aten.threshold_backward(gradient, values, 0)
+    sums = unpool(g, places, (query.shape[-2] // 2 * 2, query.shape[-1] // 2 * 2))
     return sums.view(len(query), n_memory, *sums.shape[1:])
 
 

@@ -118,6 +118,20 @@ def by_elementary_operations(x: Tensor, weight: Tensor | None, bias: Tensor | No
     return (F.max_pool2d(out, 2) if pool else out).relu()
 
 
+def unpool(g: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (B, C, H, W) with ``g`` at the places that 2x2 pooling took, and zeros elsewhere. Channels are innermost.
+
+    Args:
+        g: (B, C, h, w), channels innermost in memory.
+        places: where in its map each entry belongs, as torch's max-pooling returns it.
+        size: (H, W).
+    """
+    maps = torch.empty((*g.shape[:2], *size), dtype=g.dtype, memory_format=torch.channels_last)
+    backward = torch.ops.aten.max_pool2d_with_indices_backward.grad_input
+    backward(g, maps, [2, 2], [2, 2], [0, 0], [1, 1], False, places, grad_input=maps)
+    return maps
+
+
 class _NormaliseAndActivate(torch.autograd.Function):
     """See :func:`normalise_and_activate`. The axes of channels stand last in here: (B, H, W, C) and (C,)."""
 
