@@ -10,11 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
-import metaexp
 from metaexp.config.classes.targets import trust_arguments
+from metaexp.core.python_path import with_metaexp
 from metaexp.reproduce.retests.memory import free_bytes, peak_bytes
 from metaexp.reproduce.retests.queue import QueuedTest, TestQueue
 from metaexp.results.evaluations import Evaluation
@@ -52,7 +51,7 @@ class Helpers:
         for _ in range(self.most):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "metaexp.reproduce.retests.helper", *trust_arguments()],
-                env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=with_metaexp(os.environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 encoding="utf-8", start_new_session=True,
             )  # fmt: skip
             self._processes.append(process)
@@ -67,15 +66,6 @@ class Helpers:
         for process, thread in zip(self._processes, self._threads, strict=True):
             process.wait()
             thread.join(_SECONDS_OF_AN_END)
-
-
-def _environment() -> dict[str, str]:
-    """The environment variables of a helper: ours, and PYTHONPATH with the folder of metaexp."""
-    root = str(Path(metaexp.__file__).resolve().parents[1])
-    if Path(root).name in ("site-packages", "dist-packages"):
-        return dict(os.environ)
-    before = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, before] if before else [root])}
 
 
 def _n_with_memory() -> int:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-import metaexp
 from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import ExitCode, MetaexpError, RunFolderError
+from metaexp.core.python_path import with_metaexp
 from metaexp.sweep.job_state import LOG_FILE, JobState, lock_job, new_note, read_state, write_note
 from metaexp.tracking.wandb_names import OF_ONE_RUN
 
@@ -214,9 +214,4 @@ def job_environment() -> dict[str, str]:
     PYTHONPATH gets the folder of metaexp if metaexp is not installed. WANDB_SERVICE is removed, because a job that
     shares our W&B service ends with it. Variables that name one W&B run are removed, because each job is another run.
     """
-    ours = {key: value for key, value in os.environ.items() if key not in ("WANDB_SERVICE", *OF_ONE_RUN)}
-    root = str(Path(metaexp.__file__).resolve().parents[1])
-    if root not in sys.path or Path(root).name in ("site-packages", "dist-packages"):
-        return ours
-    before = os.environ.get("PYTHONPATH")
-    return {**ours, "PYTHONPATH": os.pathsep.join([root, before] if before else [root])}
+    return with_metaexp({k: value for k, value in os.environ.items() if k not in ("WANDB_SERVICE", *OF_ONE_RUN)})
