@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from metaexp.config.classes.targets import trust_arguments
 from metaexp.core.python_path import with_metaexp
-from metaexp.reproduce.retests.memory import free_bytes, peak_bytes
+from metaexp.data.mapped.placement import available_memory
+from metaexp.reproduce.retests.memory import peak_bytes
 from metaexp.reproduce.retests.queue import QueuedTest, TestQueue
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.reading import build
@@ -70,7 +71,7 @@ class Helpers:
 
 def _n_with_memory() -> int:
     """How many helpers there is memory for, if each needs as much as this process has needed."""
-    free, own = free_bytes(), peak_bytes()
+    free, own = available_memory(), peak_bytes()
     return sys.maxsize if free is None or not own else free // own
 
 

@@ -1,4 +1,4 @@
-"""How much memory is left on this machine, and which process goes first where none is. Linux only. Without torch."""
+"""How much memory this process has had, and which process goes first where memory runs out. Linux only, no torch."""
 
 from __future__ import annotations
 
@@ -6,20 +6,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-_INFO = Path("/proc/meminfo")
 _SCORE = Path("/proc/self/oom_score_adj")
 _FIRST = 900
 """Without memory, the system ends processes with a high score first; 1000 is the highest."""
-
-
-def free_bytes() -> int | None:
-    """Return how much memory new processes can have without swapping; None where the system does not say."""
-    with suppress(OSError, ValueError):
-        for line in _INFO.read_text("utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name == "MemAvailable":
-                return int(value.split()[0]) << 10
-    return None
 
 
 def peak_bytes() -> int | None:

@@ -140,7 +140,7 @@ def test_no_more_helpers_begin_than_there_is_memory_for(monkeypatch: pytest.Monk
 
     def n_begun(free: int | None, own: int | None) -> int:
         begun.clear()
-        monkeypatch.setattr(helpers, "free_bytes", lambda: free)
+        monkeypatch.setattr(helpers, "available_memory", lambda: free)
         monkeypatch.setattr(helpers, "peak_bytes", lambda: own)
         queue = TestQueue([plan_test(RESULTS / "fine_tune_sinusoid").wanted], 4, lambda *_: None)
         with suppress(OSError):
@@ -157,8 +157,10 @@ def test_no_more_helpers_begin_than_there_is_memory_for(monkeypatch: pytest.Monk
 def test_a_helper_goes_first_where_memory_runs_out() -> None:
     program = (
         "from pathlib import Path\n"
-        "from metaexp.reproduce.retests.memory import end_first_without_memory, free_bytes, peak_bytes\n"
+        "from metaexp.data.mapped.placement import available_memory\n"
+        "from metaexp.reproduce.retests.memory import end_first_without_memory, peak_bytes\n"
         "before = int(Path('/proc/self/oom_score_adj').read_text()); end_first_without_memory()\n"
-        "assert int(Path('/proc/self/oom_score_adj').read_text()) > before; assert 0 < peak_bytes() < free_bytes()"
+        "assert int(Path('/proc/self/oom_score_adj').read_text()) > before\n"
+        "assert 0 < peak_bytes() < available_memory()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
