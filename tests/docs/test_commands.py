@@ -265,12 +265,6 @@ def test_a_command_that_does_not_work_would_be_seen(inside: Path) -> None:
         subprocess.run(["make", "-n", "dmeo"], cwd=ROOT, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_links_lead_to_files(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
-    assert [target for target in targets if not (page.parent / target).exists()] == []
-
-
 def test_a_bug_in_a_file_of_a_page_would_be_seen(inside: Path) -> None:
     """A typo in a key of the page's algorithm, and a planted error in its code."""
     command = ["train", "--config-dir", "my_conf", "--trust", "my_package", "algorithm=prototypes"]

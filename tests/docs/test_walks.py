@@ -7,7 +7,6 @@ torch takes longer than such a command. Runs are cut to a few steps.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -72,8 +71,6 @@ def test_a_mistake_in_a_walk_would_be_seen(block: str, said: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)
-def test_links_of_a_walk_lead_to_files_and_the_index_has_it(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+def test_the_index_and_the_navigation_have_a_walk(page: Path) -> None:
     assert f"(walks/{page.name})" in (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     assert f"walks/{page.name}" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
