@@ -22,7 +22,7 @@ from metaexp.run.folder import check_writable, create_folder
 from metaexp.run.integrity import check_run_files
 
 if TYPE_CHECKING:
-    from metaexp.compare.comparison import Comparison
+    from metaexp.compare.comparison import ComparedRuns
     from metaexp.compare.gather import Gathered
 
 _DESCRIPTION = """\
@@ -135,7 +135,7 @@ def _next_steps(arguments: Sequence[str], folder: Path, options: _Options) -> li
     return [step("the same, with figures and tables for a paper", "compare", *given, *more, "--paper")]
 
 
-def _print(comparison: Comparison, folder: Path, after: Sequence[Step]) -> None:
+def _print(comparison: ComparedRuns, folder: Path, after: Sequence[Step]) -> None:
     from metaexp.compare.output.documents import print_comparison
 
     console = make_console()

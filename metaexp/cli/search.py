@@ -25,14 +25,14 @@ Give the same command again to continue until search.trials are done. In a secon
 """
 
 
-class SearchCommand(Options):
+class SearchArguments(Options):
     """Options of ``metaexp search``."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp search`` and return its exit code."""
     parser = _parser()
-    options = parse(parser, arguments, SearchCommand())
+    options = parse(parser, arguments, SearchArguments())
     if options.help:
         print_help(parser, _OVERRIDES)
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metaexp.compare.comparison import Comparison as Tables
+from metaexp.compare.comparison import ComparedRuns
 from metaexp.compare.gather import LeftOut
 from metaexp.core.counted import counted
 from metaexp.results.figures.shown import ShownFigure
@@ -24,7 +24,7 @@ class Comparison:
         tables: Everything that ``metaexp compare`` writes, one table for each dataset, way and shot.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: ComparedRuns) -> None:
         self.tables = tables.tables
         self.left_out: list[LeftOut] = tables.left_out
         self._whole = tables

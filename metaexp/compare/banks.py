@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaexp.compare.gather import Run
+from metaexp.compare.gather import GatheredRun
 from metaexp.compare.rows import Group, format_yaml_value
 from metaexp.core.counted import counted, listed
 from metaexp.core.errors import RunFolderError
@@ -25,8 +25,8 @@ class OddRuns:
     """
 
     group: Group
-    model: Run
-    runs: list[Run]
+    model: GatheredRun
+    runs: list[GatheredRun]
 
 
 def odd_runs(group: Group) -> OddRuns | None:
@@ -38,9 +38,9 @@ def odd_runs(group: Group) -> OddRuns | None:
     return OddRuns(group, most[0], [run for run in group.runs if run.bank != most[0].bank])
 
 
-def by_bank(runs: Sequence[Run]) -> dict[str, list[Run]]:
+def by_bank(runs: Sequence[GatheredRun]) -> dict[str, list[GatheredRun]]:
     """Return the runs by the hash of their test episodes."""
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[GatheredRun]] = {}
     for run in runs:
         found.setdefault(run.bank, []).append(run)
     return found
@@ -76,7 +76,7 @@ def _problem(group: Group) -> str:
     return "\n".join(lines)
 
 
-def differing_bank_settings(runs: Sequence[Run]) -> list[str]:
+def differing_bank_settings(runs: Sequence[GatheredRun]) -> list[str]:
     """Return the settings that could make the banks of runs differ, such as ``eval.episodes: 600, 1000``."""
     leaves = [
         {**values_by_key(run.record.config), "data hash": (run.record.data_hash or "unknown")[:12]} for run in runs

@@ -13,7 +13,7 @@ from metaexp.compare.banks import check_banks
 from metaexp.compare.budget import tasks_per_step
 from metaexp.compare.differences import Difference, differing_settings
 from metaexp.compare.domains import with_domains
-from metaexp.compare.gather import LeftOut, Run
+from metaexp.compare.gather import GatheredRun, LeftOut
 from metaexp.compare.learning import read_histories
 from metaexp.compare.rows import Decide, Group, RowOfRuns, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
@@ -67,7 +67,7 @@ class RowResult:
 
     label: str
     name: str
-    runs: list[Run]
+    runs: list[GatheredRun]
     estimate: Estimate
     rank: int | None
     rank_last: int | None
@@ -132,7 +132,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedRuns:
     """The result of a comparison.
 
     Attributes:
@@ -156,13 +156,13 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run],
+    runs: Sequence[GatheredRun],
     left_out: Sequence[LeftOut],
     by: Sequence[str],
     decide: Decide,
     title: str,
     command: str,
-) -> Comparison:
+) -> ComparedRuns:
     """Compare runs.
 
     Args:
@@ -182,7 +182,7 @@ def compare(
     tables = [_table(item, rows(item.runs, by, decide), decide) for item in groups]
     given = set(map(id, runs))
     histories, unread = read_histories([run for item in groups for run in item.runs if id(run) in given])
-    return Comparison(title, tables, [*left_out, *unread], command, histories)
+    return ComparedRuns(title, tables, [*left_out, *unread], command, histories)
 
 
 def _table(item: Group, members: Sequence[RowOfRuns], decide: Decide) -> Table:

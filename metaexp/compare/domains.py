@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from metaexp.compare.gather import Run
+from metaexp.compare.gather import GatheredRun
 from metaexp.core.intervals import mean_interval
 from metaexp.results.record import Score
 
 
-def with_domains(runs: Sequence[Run]) -> list[Run]:
+def with_domains(runs: Sequence[GatheredRun]) -> list[GatheredRun]:
     """Return runs, and after them each run on a mixture once more for each dataset, with that dataset's episodes alone.
 
     The episodes of a dataset are the same in two runs if all their episodes are, so pairs stay pairs.

@@ -24,7 +24,7 @@ from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
 
 @dataclass(frozen=True)
-class Run:
+class GatheredRun:
     """A tested run.
 
     Attributes:
@@ -65,7 +65,7 @@ class LeftOut:
 class Gathered:
     """The runs that can be compared, in the order of their folders, and the rest."""
 
-    runs: list[Run]
+    runs: list[GatheredRun]
     left_out: list[LeftOut]
 
 
@@ -80,7 +80,7 @@ def gather(paths: Sequence[Path], metric: str | None = None) -> Gathered:
     Raises:
         RunFolderError: A path has no run in or below it.
     """
-    runs: list[Run] = []
+    runs: list[GatheredRun] = []
     left_out: list[LeftOut] = []
     unreadable: list[Path] = []
     folders = run_folders(paths, unreadable)
@@ -114,7 +114,7 @@ def _unusable(folder: Path, record: RunRecord) -> str:
     return ""
 
 
-def _read(folder: Path, record: RunRecord) -> Run:
+def _read(folder: Path, record: RunRecord) -> GatheredRun:
     """Read a run with its test, or with a later test under its own settings if it ended before one.
 
     Raises RunFolderError where there is none, or the episodes are missing or are not those of the record.
@@ -122,17 +122,19 @@ def _read(folder: Path, record: RunRecord) -> Run:
     if record.test is not None and record.episode_bank is not None:
         per_step = _episodes(folder / EPISODES_FILE, record.test, record.test_episodes_sha256)
         domains = tuple(read_domains(folder / EPISODES_FILE))
-        return Run(folder, record, per_step, record.test, record.episode_bank, domains, _classes(folder, record))
+        return GatheredRun(
+            folder, record, per_step, record.test, record.episode_bank, domains, _classes(folder, record)
+        )
     later = as_trained(folder, record)
     if later is None:
         raise RunFolderError("was not tested (eval.test=false); `metaexp evaluate` tests a run that was chosen.")
     test = later.evaluation.test
     per_step = _episodes(later.episodes, test, later.evaluation.episodes_sha256)
     domains, classes = tuple(read_domains(later.episodes)), tuple(later.read_classes())
-    return Run(folder, record, per_step, test, later.evaluation.episode_bank, domains, classes)
+    return GatheredRun(folder, record, per_step, test, later.evaluation.episode_bank, domains, classes)
 
 
-def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
+def _read_metric(folder: Path, record: RunRecord, metric: str) -> GatheredRun:
     """Read a run with a further metric of its test, which was measured after the last step of adaptation."""
     score = next((score for score in record.metrics if score.metric == metric), None)
     if score is None or record.episode_bank is None:
@@ -145,7 +147,7 @@ def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
     check_several(score)
     domains = tuple(read_domains(folder / EPISODES_FILE)) if record.domains else ()
     per_step = np.array([values], dtype=np.float64)
-    return Run(folder, record, per_step, score, record.episode_bank, domains, _classes(folder, record))
+    return GatheredRun(folder, record, per_step, score, record.episode_bank, domains, _classes(folder, record))
 
 
 def _classes(folder: Path, record: RunRecord) -> tuple[ClassResult, ...]:
@@ -165,9 +167,9 @@ def check_several(test: Score) -> None:
         raise RunFolderError(f"was tested on {test.n_episodes} episode; an interval needs at least two.")
 
 
-def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:
+def _without_duplicates(runs: Sequence[GatheredRun], left_out: list[LeftOut]) -> Gathered:
     """Keep the last of several runs of one configuration, seed, own code and parent."""
-    chosen: dict[tuple[str, int, str | None, str], Run] = {}
+    chosen: dict[tuple[str, int, str | None, str], GatheredRun] = {}
     for run in sorted(runs, key=lambda run: run.record.finished or ""):
         branch = run.record.parent.branch if run.record.parent else None
         key = (run.record.config_hash, run.record.seed, branch, " ".join(codes_used(run.record)))
@@ -190,7 +192,7 @@ def _apart(first: Path, second: Path) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def with_test(run: Run, test: Score, bank: str, per_step: Array) -> Run:
+def with_test(run: GatheredRun, test: Score, bank: str, per_step: Array) -> GatheredRun:
     """Return a run with the results of a later test of the same weights.
 
     Args:

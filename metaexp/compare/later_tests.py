@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metaexp.compare.gather import LeftOut, Run, check_several
+from metaexp.compare.gather import GatheredRun, LeftOut, check_several
 from metaexp.compare.rows import Decide
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import read_domains, tested_episodes
@@ -20,7 +20,7 @@ TRAINED_ON = "trained_on"
 """The key of a row that tells apart runs that were trained on other data than they are tested on."""
 
 
-def with_later_tests(runs: Sequence[Run], decide: Decide) -> tuple[list[Run], list[LeftOut]]:
+def with_later_tests(runs: Sequence[GatheredRun], decide: Decide) -> tuple[list[GatheredRun], list[LeftOut]]:
     """Add each later test as a further run, of which the newest of each kind counts.
 
     A test with the run's own settings but for ``eval`` is not added, for the run has its own test of that kind.
@@ -32,7 +32,7 @@ def with_later_tests(runs: Sequence[Run], decide: Decide) -> tuple[list[Run], li
     Returns:
         The runs with those of their later tests, and the tests that cannot be compared.
     """
-    found: list[Run] = []
+    found: list[GatheredRun] = []
     left_out: list[LeftOut] = []
     for run in runs:
         found.append(run)
@@ -55,7 +55,7 @@ def _kind(config: dict[str, Any], decide: Decide) -> str:
     return json.dumps(decided, sort_keys=True, default=str)
 
 
-def _as_run(run: Run, kept: Kept) -> Run:
+def _as_run(run: GatheredRun, kept: Kept) -> GatheredRun:
     test = kept.evaluation
     _check(test)
     per_step = np.array(tested_episodes(kept.episodes, test.test, test.episodes_sha256), dtype=np.float64)
@@ -80,7 +80,7 @@ def _as_run(run: Run, kept: Kept) -> Run:
         verdict=None,
     )
     domains, classes = tuple(read_domains(kept.episodes)), tuple(kept.read_classes())
-    return Run(run.folder, record, per_step, test.test, test.episode_bank, domains, classes, is_later=True)
+    return GatheredRun(run.folder, record, per_step, test.test, test.episode_bank, domains, classes, is_later=True)
 
 
 def _check(test: Evaluation) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.compare.gather import LeftOut, Run
+from metaexp.compare.gather import GatheredRun, LeftOut
 from metaexp.core.errors import RunFolderError
 from metaexp.results.history import History, read_history
 from metaexp.results.privacy import clean_text
 
 
-def read_histories(runs: Sequence[Run]) -> tuple[dict[Path, History], list[LeftOut]]:
+def read_histories(runs: Sequence[GatheredRun]) -> tuple[dict[Path, History], list[LeftOut]]:
     """Read the scalars of training of some runs.
 
     A file that is damaged, too large or unreadable costs the run its learning curve, and nothing else: its test score

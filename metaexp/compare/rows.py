@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from metaexp.compare.gather import Run
+from metaexp.compare.gather import GatheredRun
 from metaexp.core.errors import ConfigError
 from metaexp.core.nested import values_by_key
 from metaexp.results.display.wording import format_task
@@ -36,7 +36,7 @@ class Group:
     n_way: int
     k_shot: int
     metric: str
-    runs: list[Run]
+    runs: list[GatheredRun]
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class RowOfRuns:
     """
 
     label: str
-    runs: list[Run]
+    runs: list[GatheredRun]
     pooled: list[str]
 
 
-def group(runs: Sequence[Run]) -> list[Group]:
+def group(runs: Sequence[GatheredRun]) -> list[Group]:
     """Return one group for each dataset, ways, shots and metric, sorted by these."""
-    found: dict[tuple[str, int, int, str], list[Run]] = {}
+    found: dict[tuple[str, int, int, str], list[GatheredRun]] = {}
     for run in runs:
         task = run.record.task
         found.setdefault((run.record.dataset, task.n_way, task.k_shot, run.test.metric), []).append(run)
@@ -66,7 +66,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[RowOfRuns]:
+def rows(runs: Sequence[GatheredRun], by: Sequence[str], decide: Decide) -> list[RowOfRuns]:
     """Make the rows of a group.
 
     Args:
@@ -94,7 +94,7 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[RowOfRu
     return [RowOfRuns(name, [runs[i] for i in indices], []) for name, indices in zip(labels, members, strict=True)]
 
 
-def _members(runs: Sequence[Run], decided: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[list[int]]:
+def _members(runs: Sequence[GatheredRun], decided: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[list[int]]:
     """The indices of the runs of each row: those of one algorithm with the same values of some keys."""
     found: dict[Any, list[int]] = {}
     for index, (run, leaf) in enumerate(zip(runs, decided, strict=True)):
@@ -103,7 +103,7 @@ def _members(runs: Sequence[Run], decided: Sequence[Mapping[str, Any]], keys: Se
     return list(found.values())
 
 
-def _has_a_seed_twice(runs: Sequence[Run], members: Sequence[Sequence[int]]) -> bool:
+def _has_a_seed_twice(runs: Sequence[GatheredRun], members: Sequence[Sequence[int]]) -> bool:
     return any(len({runs[index].record.seed for index in indices}) < len(indices) for indices in members)
 
 
@@ -209,7 +209,7 @@ def _pair(key: str, leaf: Mapping[str, Any]) -> str:
 
 def _named_by(
     identities: Sequence[tuple[tuple[str, str], ...]],
-    runs: Sequence[Run],
+    runs: Sequence[GatheredRun],
     by: Sequence[str],
     differing: Sequence[str],
     leaves: Sequence[Mapping[str, Any]],

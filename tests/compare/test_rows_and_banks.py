@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.compare.banks import check_banks, odd_runs
-from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.comparison import ComparedRuns, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.rows import group, rows
 from metaexp.core.errors import ConfigError, RunFolderError
@@ -19,7 +19,7 @@ from metaexp.results.record import FROZEN_FILE, OwnCodeRecord, Score, read_recor
 from tests.compare.conftest import MakeRun, decide, keep
 
 
-def compared(folder: Path, *by: str) -> Comparison:
+def compared(folder: Path, *by: str) -> ComparedRuns:
     found = gather([folder])
     return compare(found.runs, found.left_out, by, decide, "title", "command")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
+from metaexp.compare.comparison import ComparedRuns, RowResult, Table, shared_device
 from metaexp.compare.differences import Difference
 from metaexp.compare.output.wording import (
     format_count,
@@ -189,7 +189,7 @@ def costs_cells(table: Table) -> Cells:
     return Cells(f"{table.title}: cost", columns, rows, note)
 
 
-def tasks_cells(comparison: Comparison) -> Cells:
+def tasks_cells(comparison: ComparedRuns) -> Cells:
     """Return the means of all rows on all tasks, a row for each algorithm; no lines where there is one task."""
     tables = [table for table in comparison.tables if table.metric == comparison.tables[0].metric]
     names = list(dict.fromkeys(row.name for table in tables for row in table.rows))
@@ -249,7 +249,7 @@ def format_pooled_warnings(table: Table) -> list[str]:
     ]
 
 
-def left_out_cells(comparison: Comparison) -> Cells:
+def left_out_cells(comparison: ComparedRuns) -> Cells:
     """Return the run folders that are not compared and the learning curves that cannot be read, and why."""
     rows = [[Cell(item.name), Cell(item.reason)] for item in comparison.left_out]
     return Cells("Left out", [Column("Run"), Column("Reason")], rows)

@@ -6,7 +6,7 @@ from collections import Counter
 from statistics import fmean
 from typing import NamedTuple
 
-from metaexp.compare.comparison import Comparison, RowResult, Table
+from metaexp.compare.comparison import ComparedRuns, RowResult, Table
 from metaexp.compare.output.cells import Cell, Cells, Column
 from metaexp.core.counted import agreeing, counted
 from metaexp.results.display.wording import NOTHING
@@ -17,14 +17,14 @@ HEADER = ("dataset", "n_way", "k_shot", "row", "class", "accuracy", "right", "qu
 _MOST_CLASSES, _MOST_ROWS = 20, 5
 
 
-class Row(NamedTuple):
+class RowWithClasses(NamedTuple):
     """The answers of all runs of a row, by class."""
 
     row: RowResult
     classes: dict[str, ClassResult]
 
 
-def rows_with_classes(table: Table) -> list[Row]:
+def rows_with_classes(table: Table) -> list[RowWithClasses]:
     """Return the rows of which every run knows its classes, with their answers added up over the runs.
 
     There are none where fewer than two rows know them, for then nothing is compared.
@@ -36,7 +36,9 @@ def rows_with_classes(table: Table) -> list[Row]:
             for item in (item for run in row.runs for item in run.classes):
                 right[item.name] += item.right
                 queries[item.name] += item.queries
-            found.append(Row(row, {name: ClassResult(name, right[name], n, 0, ()) for name, n in queries.items()}))
+            found.append(
+                RowWithClasses(row, {name: ClassResult(name, right[name], n, 0, ()) for name, n in queries.items()})
+            )
     return found if len(found) > 1 else []
 
 
@@ -67,7 +69,7 @@ def classes_cells(table: Table, most: int = _MOST_CLASSES, columns: int = _MOST_
     return Cells(title, headings, lines, f"{note} {_format_rest(table, found, shown)}".rstrip())
 
 
-def class_lines(comparison: Comparison) -> list[list[str | float | int | None]]:
+def class_lines(comparison: ComparedRuns) -> list[list[str | float | int | None]]:
     """Return the lines of ``classes.csv``: every class of every row that knows its classes."""
     return [
         [table.dataset, table.n_way, table.k_shot, row.row.label, item.name, item.accuracy, item.right, item.queries]
@@ -77,12 +79,12 @@ def class_lines(comparison: Comparison) -> list[list[str | float | int | None]]:
     ]
 
 
-def _accuracy(row: Row, name: str) -> Cell:
+def _accuracy(row: RowWithClasses, name: str) -> Cell:
     item = row.classes.get(name)
     return Cell(NOTHING) if item is None else Cell(f"{item.accuracy * 100:.1f} %", item.accuracy)
 
 
-def _format_rest(table: Table, found: list[Row], shown: list[Row]) -> str:
+def _format_rest(table: Table, found: list[RowWithClasses], shown: list[RowWithClasses]) -> str:
     without = len(table.rows) - len(found)
     texts = []
     if left := len(found) - len(shown):

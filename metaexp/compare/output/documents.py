@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from metaexp.compare.comparison import Comparison, Table
+from metaexp.compare.comparison import ComparedRuns, Table
 from metaexp.compare.output.cells import (
     STAR,
     Cells,
@@ -33,7 +33,7 @@ from metaexp.core.terminal_text import plain
 from metaexp.results.display.markdown import format_table
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_comparison(comparison: ComparedRuns, console: Console) -> None:
     """Print the sentences, scores and costs of every group, the differences in settings, and what was left out.
 
     Args:
@@ -79,12 +79,12 @@ def _print(cells: Cells, console: Console) -> None:
         console.print(Text(plain(cells.note), style="dim"))
 
 
-def has_star(comparison: Comparison) -> bool:
+def has_star(comparison: ComparedRuns) -> bool:
     """Whether any interval is over episodes only."""
     return any(table.has_star for table in comparison.tables)
 
 
-def to_markdown(comparison: Comparison, figures: Mapping[str, str]) -> str:
+def to_markdown(comparison: ComparedRuns, figures: Mapping[str, str]) -> str:
     """Return a Markdown page with everything.
 
     Args:
@@ -132,7 +132,7 @@ def _format_markdown(cells: Cells) -> str:
     )
 
 
-def to_csv(comparison: Comparison) -> dict[str, str]:
+def to_csv(comparison: ComparedRuns) -> dict[str, str]:
     """Return ``rows.csv`` and ``pairs.csv`` by name, with numbers in full and accuracies as fractions.
 
     Where runs were tested with ``eval.metrics=[per_class]``, there is also ``classes.csv``.
@@ -194,7 +194,7 @@ def _format_csv(header: list[str], lines: list[list[Value]]) -> str:
     return text.getvalue()
 
 
-def to_latex(comparison: Comparison) -> str:
+def to_latex(comparison: ComparedRuns) -> str:
     """Return a booktabs table for each group: rank, row, batch norm, order, mean, interval, difference, p and time."""
     parts = ["% \\usepackage{booktabs}, and \\usepackage[T1]{fontenc}"]
     for table in comparison.tables:

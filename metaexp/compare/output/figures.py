@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from metaexp.compare.budget import AXES, validation_places
-from metaexp.compare.comparison import Comparison, RowResult, Table
+from metaexp.compare.comparison import ComparedRuns, RowResult, Table
 from metaexp.compare.output.colours import Look, looks_of
 from metaexp.compare.output.figure_data import FigureData, Point, Series, make_point
 from metaexp.compare.output.over_settings import over_settings
@@ -23,7 +23,7 @@ MOST_LINES = 12
 """Lines in one figure that can be told apart."""
 
 
-def figures(comparison: Comparison, axis: str = "steps") -> list[FigureData]:
+def figures(comparison: ComparedRuns, axis: str = "steps") -> list[FigureData]:
     """Return every figure that the runs have numbers for.
 
     Args:
@@ -162,7 +162,9 @@ def _adaptation(table: Table, looks: dict[str, Look], name: str) -> FigureData |
     )  # fmt: skip
 
 
-def _over_tasks(comparison: Comparison, looks: dict[str, Look], axis: str, fixed: str, words: str) -> list[FigureData]:
+def _over_tasks(
+    comparison: ComparedRuns, looks: dict[str, Look], axis: str, fixed: str, words: str
+) -> list[FigureData]:
     """One figure over ``axis`` (shots, say) for each dataset and value of ``fixed`` (ways) with two points or more."""
     groups: dict[tuple[str, int, str], list[tuple[int, Table]]] = {}
     for table in comparison.tables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metaexp.compare.comparison import Comparison, Table
+from metaexp.compare.comparison import ComparedRuns, Table
 from metaexp.compare.output.cells import (
     STAR,
     compact_cells,
@@ -24,7 +24,7 @@ from metaexp.results.display.html_page import render_page
 _ACROSS = ("shots_", "ways_")
 
 
-def to_html(comparison: Comparison, drawn: Mapping[str, str]) -> str:
+def to_html(comparison: ComparedRuns, drawn: Mapping[str, str]) -> str:
     """Return the page of a comparison.
 
     Args:
@@ -46,7 +46,7 @@ def to_html(comparison: Comparison, drawn: Mapping[str, str]) -> str:
     )
 
 
-def _figures_of(drawn: Mapping[str, str], number: int, comparison: Comparison) -> list[str]:
+def _figures_of(drawn: Mapping[str, str], number: int, comparison: ComparedRuns) -> list[str]:
     """The figures of one table. Their names end in its number where there are several tables."""
     if len(comparison.tables) == 1:
         return [svg for name, svg in drawn.items() if not name.startswith(_ACROSS)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from metaexp.compare.comparison import Comparison, RowResult, Table
+from metaexp.compare.comparison import ComparedRuns, RowResult, Table
 from metaexp.compare.output.escape import escape_latex
 from metaexp.compare.output.figure_data import FigureData
 from metaexp.compare.output.paper_figures import draw_paper
@@ -37,7 +37,7 @@ _LONG_WORD = 20
 """Letters of a word that fit into a column."""
 
 
-def paper_files(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, bytes | str]:
+def paper_files(comparison: ComparedRuns, figures: Sequence[FigureData]) -> dict[str, bytes | str]:
     """Return the files for a paper: those of :func:`format_paper`, and each figure as PDF and SVG at two widths.
 
     Args:
@@ -53,7 +53,7 @@ def paper_files(comparison: Comparison, figures: Sequence[FigureData]) -> dict[s
     return {**format_paper(comparison, figures), **drawn}
 
 
-def format_paper(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, str]:
+def format_paper(comparison: ComparedRuns, figures: Sequence[FigureData]) -> dict[str, str]:
     """Return tables, appendix, bibliography, and a page to compile that has all of it.
 
     Args:
@@ -72,7 +72,7 @@ def format_paper(comparison: Comparison, figures: Sequence[FigureData]) -> dict[
     }
 
 
-def to_tables(comparison: Comparison) -> str:
+def to_tables(comparison: ComparedRuns) -> str:
     """Return a table for each task, as wide as a column, and one of all tasks where there are several."""
     parts = ["% \\usepackage{booktabs}, \\usepackage{array} and \\usepackage[T1]{fontenc}"]
     parts += [_format_table(table, label) for table, label in zip(comparison.tables, _labels(comparison), strict=True)]
@@ -82,7 +82,7 @@ def to_tables(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _labels(comparison: Comparison) -> list[str]:
+def _labels(comparison: ComparedRuns) -> list[str]:
     names = [re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") for table in comparison.tables]
     return [
         name if names.count(name) == 1 else f"{name}-{names[: place + 1].count(name)}"
@@ -200,7 +200,7 @@ def _format_interval(estimate: Estimate, scale: float, form: str) -> str:
     return rf"\,{{}}^{{+{above}}}_{{-{below}}}"
 
 
-def to_appendix(comparison: Comparison) -> str:
+def to_appendix(comparison: ComparedRuns) -> str:
     """Return every setting: for each task those that all rows share, then those of each row. One column wide."""
     parts = [
         "% \\usepackage{longtable,array,booktabs}; in a two-column page after \\onecolumn",
@@ -256,7 +256,7 @@ def _breakable(text: str) -> str:
     )
 
 
-def to_document(comparison: Comparison, figures: Sequence[FigureData], algorithms: Sequence[str]) -> str:
+def to_document(comparison: ComparedRuns, figures: Sequence[FigureData], algorithms: Sequence[str]) -> str:
     """Return a two-column page with all of it: ``pdflatex paper && bibtex paper && pdflatex paper``, twice.
 
     Args:

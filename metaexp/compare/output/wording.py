@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
+from metaexp.compare.comparison import ComparedRuns, RowResult, Table, shared_device
 from metaexp.compare.output.fairness import format_names, format_other_differences, format_unequal_conditions
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
@@ -246,7 +246,7 @@ def _format_costs(table: Table) -> str:
     return f"Mean time of a run, {where}: {text}."
 
 
-def format_legend(comparison: Comparison) -> list[str]:
+def format_legend(comparison: ComparedRuns) -> list[str]:
     """Return the lines that say how to read the tables."""
     lines = [
         "All rows were tested on the same episodes, so differences are paired: the difference of two rows is computed "

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from metaexp.compare.comparison import Comparison
+from metaexp.compare.comparison import ComparedRuns
 from metaexp.compare.find import PAGE, UNFINISHED, is_earlier
 from metaexp.compare.output.classes import CLASSES_TABLE
 from metaexp.compare.output.documents import to_csv, to_latex, to_markdown
@@ -19,7 +19,7 @@ from metaexp.core.disk.files import encode_text, write_atomically
 _KINDS = ("scores", "differences", "learning", "adaptation", "settings", "shots", "ways", "paper", "classes")
 
 
-def render(comparison: Comparison, *, for_paper: bool = False, axis: str = "steps") -> dict[str, bytes]:
+def render(comparison: ComparedRuns, *, for_paper: bool = False, axis: str = "steps") -> dict[str, bytes]:
     """Return the content of every file of a comparison by its name. Nothing is written.
 
     Args:

@@ -81,7 +81,7 @@ class Proportion(NamedTuple):
         return max(0.0, min(low, self.mean)), min(1.0, max(high, self.mean))
 
 
-class Difference(NamedTuple):
+class MeanDifference(NamedTuple):
     """The difference of two means in [0, 1].
 
     Attributes:

@@ -18,7 +18,7 @@ from metaexp.compare.statistics.effects import (
     pairing_gain,
     summarise,
 )
-from metaexp.compare.statistics.margins import Difference, Part, Proportion, p_of_zero
+from metaexp.compare.statistics.margins import MeanDifference, Part, Proportion, p_of_zero
 from metaexp.compare.statistics.required_sample import RequiredSample, required_sample
 
 LEVEL = 0.05
@@ -200,7 +200,7 @@ def _interval_makers(
                 Proportion(float(row.mean), _part(own), row.n_episodes)
                 for row, own in ((first, candidate.first), (second, candidate.second))
             )
-            makers.append(Difference(one, two, part).interval)
+            makers.append(MeanDifference(one, two, part).interval)
         elif part.is_known:
             makers.append(_around(value, part, first.n_episodes))
     return makers

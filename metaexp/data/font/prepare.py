@@ -24,7 +24,7 @@ _COMPARED_AT: Final = 42
 _LINE_EVERY: Final = 100
 
 
-class Drawing(NamedTuple):
+class Letter(NamedTuple):
     """A character by a family: at the size that is wanted, at that of comparisons, and the hash of the large one."""
 
     family: str
@@ -55,7 +55,7 @@ def prepare(
     codes = choose_characters(faces, min_families, most_per_script)
     progress(f"Drawing {len(codes)} letters in {len(faces)} families of {len(fonts)} font files.")
     drawn, doubled = _draw_all(faces, codes, image_size, progress)
-    classes: dict[str, list[Drawing]] = {}
+    classes: dict[str, list[Letter]] = {}
     n_copies = 0
     for code in codes:
         found = drawn.get(code, [])
@@ -76,9 +76,9 @@ def prepare(
 
 def _draw_all(
     faces: Sequence[Face], codes: Sequence[int], image_size: int, progress: Progress
-) -> tuple[dict[int, list[Drawing]], Counter[int]]:
+) -> tuple[dict[int, list[Letter]], Counter[int]]:
     """Code point -> its drawings by family, and how many families draw it like an earlier character."""
-    drawn: dict[int, list[Drawing]] = {}
+    drawn: dict[int, list[Letter]] = {}
     doubled: Counter[int] = Counter()
     for number, face in enumerate(faces, 1):
         try:
@@ -90,13 +90,13 @@ def _draw_all(
         for code, large in kept.items():
             image, small = (resize_array(large[None], size, "lanczos") for size in (image_size, _COMPARED_AT))
             digest = hashlib.sha256(large.tobytes()).digest()
-            drawn.setdefault(code, []).append(Drawing(face.family, image, small[0], digest))
+            drawn.setdefault(code, []).append(Letter(face.family, image, small[0], digest))
         if number % _LINE_EVERY == 0:
             progress(f"  {number} of {len(faces)} families")
     return drawn, doubled
 
 
-def _prepared(classes: dict[str, list[Drawing]]) -> Prepared:
+def _prepared(classes: dict[str, list[Letter]]) -> Prepared:
     digest = hashlib.sha256(f"fonts {VERSION}".encode())
     for name, drawings in classes.items():
         digest.update(f"\0{name}\0{len(drawings)}\0".encode())

@@ -29,7 +29,7 @@ _AXES = (-4, -2, -1)
 """All axes of maps (..., B, C, H, W) that a channel's statistics are taken over."""
 
 
-class Activated(NamedTuple):
+class MappedActivated(NamedTuple):
     """The result (B, C, h, w), and the batch's mean and biased variance (1, C, 1, 1) as constants."""
 
     values: Tensor
@@ -39,7 +39,7 @@ class Activated(NamedTuple):
 
 def normalise_and_activate_mapped(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, pool: bool
-) -> Activated:
+) -> MappedActivated:
     """ReLU of batch-normalised maps, max-pooled by 2x2 where ``pool``.
 
     Args:
@@ -59,7 +59,7 @@ def normalise_and_activate_mapped(
         signs = torch.where(gamma < 0, -1.0, 1.0).to(x.dtype)
         gamma = gamma * signs
     values, mean, variance, *_ = _Block.apply(x, gamma, beta, signs, eps, pool)  # type: ignore[no-untyped-call]
-    return Activated(values, mean, variance)
+    return MappedActivated(values, mean, variance)
 
 
 def max_pool(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metaexp.compare.banks import OddRuns, odd_runs
-from metaexp.compare.gather import Run, with_test
+from metaexp.compare.gather import GatheredRun, with_test
 from metaexp.compare.rows import group
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.nested import values_by_key
@@ -20,7 +20,7 @@ from metaexp.run.evaluation.evaluate import evaluate_run
 _KEYS = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_query")
 
 
-def evaluate_on_common_bank(runs: Sequence[Run], config_dir: Path | None) -> list[Run]:
+def evaluate_on_common_bank(runs: Sequence[GatheredRun], config_dir: Path | None) -> list[GatheredRun]:
     """Test runs on the episode bank that most runs of their group have, if their own differs.
 
     An earlier test on that bank in the run folder is used instead of a new one.
@@ -37,7 +37,7 @@ def evaluate_on_common_bank(runs: Sequence[Run], config_dir: Path | None) -> lis
         MachineError: A run folder cannot be written.
         MetaexpError: A test failed, as :func:`metaexp.run.evaluation.evaluate.evaluate_run` says.
     """
-    replaced: dict[int, Run] = {}
+    replaced: dict[int, GatheredRun] = {}
     for item in group(runs):
         odd = odd_runs(item)
         if odd is not None:
@@ -46,7 +46,7 @@ def evaluate_on_common_bank(runs: Sequence[Run], config_dir: Path | None) -> lis
     return [replaced.get(id(run), run) for run in runs]
 
 
-def overrides_for(run: Run, model: Run) -> list[str]:
+def overrides_for(run: GatheredRun, model: GatheredRun) -> list[str]:
     """Return the overrides with which ``run`` is tested on the episodes of ``model``.
 
     Args:
@@ -57,7 +57,7 @@ def overrides_for(run: Run, model: Run) -> list[str]:
     return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
 
 
-def _tested(run: Run, odd: OddRuns, config_dir: Path | None) -> Run:
+def _tested(run: GatheredRun, odd: OddRuns, config_dir: Path | None) -> GatheredRun:
     evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir)
     if path is None:
         raise MachineError(f"{run.folder} cannot be written, so its new test could not be kept. Compare a copy of it.")
@@ -75,7 +75,7 @@ def _tested(run: Run, odd: OddRuns, config_dir: Path | None) -> Run:
     return with_test(run, evaluation.test, evaluation.episode_bank, np.array(read_episodes(path.with_suffix(".csv"))))
 
 
-def _earlier(run: Run, model: Run) -> Run | None:
+def _earlier(run: GatheredRun, model: GatheredRun) -> GatheredRun | None:
     """``run`` with an earlier test on the bank of ``model``; None if its folder has none with the same settings."""
     for kept in evaluations(run.folder, run.record):
         found = kept.evaluation

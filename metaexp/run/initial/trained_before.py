@@ -26,7 +26,7 @@ from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import RunFolder
 
 
-class Start(NamedTuple):
+class StartWeights(NamedTuple):
     """The weights of another run that a run starts from.
 
     Attributes:
@@ -47,7 +47,7 @@ class Known(NamedTuple):
     val: str = ""
 
 
-def start_of(weights: str | None, parent: Path | None) -> Start | None:
+def start_of(weights: str | None, parent: Path | None) -> StartWeights | None:
     """Return the weights of another run that a run starts from.
 
     Args:
@@ -63,16 +63,16 @@ def start_of(weights: str | None, parent: Path | None) -> Start | None:
     if parent is not None:
         record = read_record(parent)
         of_own_data = record.training_classes or record.initial_weights is None  # it has the data of the new run
-        return Start(f"from={parent}", record.training_classes, bool(of_own_data))
+        return StartWeights(f"from={parent}", record.training_classes, bool(of_own_data))
     folder = None if weights is None else run_folder_of(Path(weights))
     if folder is None:
         return None
     record = read_record(folder)
     name = f"model.weights={weights}"
     if record.training_classes or record.task.n_way == 0:
-        return Start(name, record.training_classes)
+        return StartWeights(name, record.training_classes)
     named = _named_training_classes(folder)
-    return Start(name, named or (), named is not None and record.initial_weights is None)
+    return StartWeights(name, named or (), named is not None and record.initial_weights is None)
 
 
 def run_folder_of(weights: Path) -> Path | None:
@@ -155,7 +155,7 @@ def format_doubt(known: str) -> str:
     return f"{known}. So validation looks better than it would on new classes."
 
 
-def _find(class_ids: Callable[[Split], ClassIds], name: str, start: Start) -> Known:
+def _find(class_ids: Callable[[Split], ClassIds], name: str, start: StartWeights) -> Known:
     """What is to be said about each split of the data called ``name``."""
     test, val = (format_trained(class_ids, split, name, start.name, start.trained) for split in ("test", "val"))
     return Known(test, val)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.comparison import ComparedRuns, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.output.cells import costs_cells, settings_cells, tasks_cells
 from metaexp.compare.output.draw import draw, wrap_text
@@ -21,12 +21,12 @@ from tests.compare.conftest import MakeRun, decide
 RATES = (0.0003, 0.001, 0.003, 0.01)
 
 
-def compared(folder: Path) -> Comparison:
+def compared(folder: Path) -> ComparedRuns:
     found = gather([folder])
     return compare(found.runs, found.left_out, [], decide, "A title", "metaexp compare x")
 
 
-def figure(comparison: Comparison, name: str, axis: str = "steps") -> FigureData | None:
+def figure(comparison: ComparedRuns, name: str, axis: str = "steps") -> FigureData | None:
     return next((item for item in figures(comparison, axis) if item.name == name), None)
 
 

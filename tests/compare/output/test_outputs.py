@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.comparison import ComparedRuns, compare
 from metaexp.compare.find import is_earlier
 from metaexp.compare.gather import gather
 from metaexp.compare.output.cells import STAR
@@ -33,12 +33,12 @@ from metaexp.results.record import Task
 from tests.compare.conftest import HOSTILE, MakeRun, decide
 
 
-def compared(folder: Path) -> Comparison:
+def compared(folder: Path) -> ComparedRuns:
     found = gather([folder])
     return compare(found.runs, found.left_out, [], decide, "Title & <b>", "metaexp compare x")
 
 
-def page_of(comparison: Comparison) -> str:
+def page_of(comparison: ComparedRuns) -> str:
     return to_html(comparison, {figure.name: draw(figure).svg for figure in figures(comparison)})
 
 
@@ -62,7 +62,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def hostile(make_run: MakeRun, tmp_path: Path) -> Comparison:
+def hostile(make_run: MakeRun, tmp_path: Path) -> ComparedRuns:
     for name in HOSTILE:
         for seed in range(2):
             make_run(name, seed, dataset="<i>data</i>")
@@ -70,7 +70,7 @@ def hostile(make_run: MakeRun, tmp_path: Path) -> Comparison:
     return compared(tmp_path / "sweep")
 
 
-def test_names_cannot_break_out_of_the_page_which_runs_its_own_script_only(hostile: Comparison) -> None:
+def test_names_cannot_break_out_of_the_page_which_runs_its_own_script_only(hostile: ComparedRuns) -> None:
     text = page_of(hostile)
     page = Page(text)
     assert [tag for tag, _ in page.elements].count("script") == 1
@@ -92,7 +92,7 @@ def test_names_cannot_break_out_of_the_page_which_runs_its_own_script_only(hosti
     assert not re.findall(r"url\((?!#)|@import|fetch\(|XMLHttp|eval\(|innerHTML", text)
 
 
-def test_no_name_is_a_formula_in_a_spreadsheet(hostile: Comparison) -> None:
+def test_no_name_is_a_formula_in_a_spreadsheet(hostile: ComparedRuns) -> None:
     for text in to_csv(hostile).values():
         header, *lines = csv.reader(io.StringIO(text))
         for line in lines:
@@ -104,7 +104,7 @@ def test_no_name_is_a_formula_in_a_spreadsheet(hostile: Comparison) -> None:
     assert escape_csv("maml") == "maml"
 
 
-def test_latex_and_markdown_show_names_as_they_are(hostile: Comparison) -> None:
+def test_latex_and_markdown_show_names_as_they_are(hostile: ComparedRuns) -> None:
     latex = to_latex(hostile)
     body = "".join(line for line in latex.splitlines() if line.endswith(r"\\"))
     assert r"a\textquotedbl{}b'c \& \$x\_1\$ \%" in latex
@@ -118,7 +118,7 @@ def test_latex_and_markdown_show_names_as_they_are(hostile: Comparison) -> None:
     assert columns == {12}
 
 
-def test_a_terminal_obeys_no_name(hostile: Comparison) -> None:
+def test_a_terminal_obeys_no_name(hostile: ComparedRuns) -> None:
     console = Console(file=io.StringIO(), width=200, highlight=False)
     print_comparison(hostile, console)
     assert isinstance(console.file, io.StringIO)
@@ -127,7 +127,7 @@ def test_a_terminal_obeys_no_name(hostile: Comparison) -> None:
     assert "alert(1)" in printed
 
 
-def test_figures_take_no_name_for_mathematics(hostile: Comparison, tmp_path: Path) -> None:
+def test_figures_take_no_name_for_mathematics(hostile: ComparedRuns, tmp_path: Path) -> None:
     files = write(render(hostile), tmp_path / "out")
     figures = [path for path in files if path.suffix == ".png"]
     assert {path.stem for path in figures} == {"scores", "differences", "learning", "adaptation"}

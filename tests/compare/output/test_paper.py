@@ -13,7 +13,7 @@ import pytest
 from records import make_record
 from sampling import only_exhaustive
 
-from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.comparison import ComparedRuns, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.output import paper_figures
 from metaexp.compare.output.colours import PALETTE, Look, looks_of
@@ -30,12 +30,12 @@ from tests.compare.conftest import HOSTILE, MakeRun, decide, factory_of_runs
 NAMES = list(ALGORITHMS)
 
 
-def compared(folder: Path) -> Comparison:
+def compared(folder: Path) -> ComparedRuns:
     found = gather([folder])
     return compare(found.runs, found.left_out, [], decide, "A comparison & its page", "metaexp compare x")
 
 
-def text_of(comparison: Comparison, name: str) -> str:
+def text_of(comparison: ComparedRuns, name: str) -> str:
     return format_paper(comparison, figures(comparison))[name]
 
 
@@ -230,7 +230,7 @@ def test_files_for_a_paper_are_written_on_request_and_replaced_with_the_others(
     assert list(place.glob("paper*")) == []
 
 
-def compiled(comparison: Comparison, folder: Path) -> str:
+def compiled(comparison: ComparedRuns, folder: Path) -> str:
     """What pdflatex says of ``paper.tex`` with the first figure."""
     folder.mkdir()
     for name, content in paper_files(comparison, figures(comparison)[:1]).items():
@@ -261,7 +261,7 @@ def test_the_paper_compiles_and_nothing_is_wider_than_its_column(make_run: MakeR
 
 
 @pytest.fixture(scope="module")
-def forty_rows(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def forty_rows(tmp_path_factory: pytest.TempPathFactory) -> ComparedRuns:
     """A comparison of forty rows: eight algorithms with five learning rates each, two seeds."""
     sweep = tmp_path_factory.mktemp("forty")
     make_run = factory_of_runs(make_record(), sweep)
@@ -274,7 +274,7 @@ def forty_rows(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @only_exhaustive
 @pytest.mark.slow
-def test_a_table_of_forty_rows_is_broken_since_a_float_is_not(forty_rows: Comparison) -> None:
+def test_a_table_of_forty_rows_is_broken_since_a_float_is_not(forty_rows: ComparedRuns) -> None:
     text = to_tables(forty_rows)
     assert text.count("\\begin{table}") == text.count("\\end{table}") == 2
     assert text.count("\\addtocounter{table}{-1}\n\\caption{(continued)}") == text.count("\\label{") == 1
@@ -284,7 +284,7 @@ def test_a_table_of_forty_rows_is_broken_since_a_float_is_not(forty_rows: Compar
 @only_exhaustive
 @pytest.mark.slow
 @needs_latex
-def test_no_table_or_figure_of_forty_rows_is_higher_than_its_page(forty_rows: Comparison, tmp_path: Path) -> None:
+def test_no_table_or_figure_of_forty_rows_is_higher_than_its_page(forty_rows: ComparedRuns, tmp_path: Path) -> None:
     log = compiled(forty_rows, tmp_path / "paper")
     assert "too large" not in log
     assert "Overfull" not in log

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.comparison import ComparedRuns, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.output.documents import print_comparison
 from metaexp.compare.output.figure_data import FigureData
@@ -40,12 +40,12 @@ def _pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def _compared(folder: Path) -> Comparison:
+def _compared(folder: Path) -> ComparedRuns:
     found = gather([folder])
     return compare(found.runs, found.left_out, ["algorithm"], decide, "title", "metaexp compare x")
 
 
-def _learning(comparison: Comparison) -> FigureData:
+def _learning(comparison: ComparedRuns) -> FigureData:
     (figure,) = [item for item in figures(comparison) if item.name == "learning"]
     return figure
 

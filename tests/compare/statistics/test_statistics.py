@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from metaexp.compare.statistics.effects import Array, Variance, difference_variances, pairing_gain, summarise
-from metaexp.compare.statistics.margins import Difference, Part, Proportion, p_of_zero, quantile
+from metaexp.compare.statistics.margins import MeanDifference, Part, Proportion, p_of_zero, quantile
 from metaexp.compare.statistics.pairs import LEVEL, Pair, compare_rows, holm
 from metaexp.compare.statistics.required_sample import required_sample
 from metaexp.core.intervals import student_tails
@@ -198,7 +198,7 @@ def test_wilsons_interval_is_that_of_the_textbook() -> None:
 
 def test_the_interval_of_a_difference_excludes_zero_just_below_its_p() -> None:
     one, two = (Proportion(p, Part(p * (1 - p) / 50, 0.0, 1.0), 50) for p in (0.98, 0.8))
-    item = Difference(one, two, Part(one.part.over_episodes + two.part.over_episodes, 0.0, 1.0))
+    item = MeanDifference(one, two, Part(one.part.over_episodes + two.part.over_episodes, 0.0, 1.0))
     p = p_of_zero(item.interval)
     assert 0.0 < p < 0.05
     assert item.interval(p * 1.01)[0] > 0.0 > item.interval(p * 0.99)[0]
@@ -208,7 +208,7 @@ def test_the_p_is_the_largest_where_the_interval_excludes_zero_at_a_tiny_level_o
     """A difference that varies far less than its two means."""
     one = Proportion(0.823, Part(2.4e-7, 0.0, 20.0), 10)
     two = Proportion(0.192, Part(2.7e-3, 3.4e-3, 1.0), 10)
-    item = Difference(one, two, Part(0.0, 3.5e-8, 1.3))
+    item = MeanDifference(one, two, Part(0.0, 3.5e-8, 1.3))
     assert item.interval(1e-50)[0] > 0.0 > item.interval(0.01)[0]
     p = p_of_zero(item.interval)
     assert 0.05 < p < 0.06
@@ -218,7 +218,7 @@ def test_the_p_is_the_largest_where_the_interval_excludes_zero_at_a_tiny_level_o
 def test_the_p_is_the_largest_where_the_interval_of_few_episodes_excludes_zero_at_two_levels() -> None:
     one = Proportion(0.7499062808881867, Part(0.00275377878680038, 0.0050164090450742676, 6.0), 3)
     two = Proportion(0.9333333333333332, Part(0.0, 0.003009845427044561, 6.0), 3)
-    item = Difference(one, two, Part(0.0, 0.008026254472118828, 6.0))
+    item = MeanDifference(one, two, Part(0.0, 0.008026254472118828, 6.0))
     assert item.interval(0.06)[1] < 0.0 < item.interval(0.05)[1]
     assert item.interval(0.02)[1] < 0.0
     assert 0.05 < p_of_zero(item.interval) < 0.06
