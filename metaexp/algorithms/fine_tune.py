@@ -82,6 +82,7 @@ class FineTune(Algorithm):
         super().__init__()
         if head == "cosine" and train_shape.n_way == 0:
             raise ConfigError(needs_classes("algorithm.head=cosine", "algorithm.head=linear"))
+        self.classifies = train_shape.n_way > 0
         self.model = model
         self.n_features = math.prod(model.feature_shape(input_shape))
         self.head = nn.Linear(self.n_features, n_outputs, bias=head == "linear")
@@ -94,6 +95,11 @@ class FineTune(Algorithm):
     @property
     def batch_norm(self) -> Literal["running", "none"]:
         return "running" if has_batch_norm(self.model) else "none"
+
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        """The last layer, where a new one is fitted to each task."""
+        return frozenset(f"head.{name}" for name in parameters_of(self.head)) if self.classifies else frozenset()
 
     def adapt(self, support: Examples) -> Tuned:
         """Fit the support set."""

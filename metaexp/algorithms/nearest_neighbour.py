@@ -22,7 +22,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.task_fit import needs_classes
 from metaexp.core.types import Episode, Examples
-from metaexp.models.base import Network, has_batch_norm
+from metaexp.models.base import Network, has_batch_norm, parameters_of
 
 
 class Neighbours(NamedTuple):
@@ -76,6 +76,11 @@ class NearestNeighbour(Algorithm):
     @property
     def batch_norm(self) -> Literal["running", "none"]:
         return "running" if self.model is not None and has_batch_norm(self.model) else "none"
+
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        """The classifier."""
+        return frozenset() if self.head is None else frozenset(f"head.{name}" for name in parameters_of(self.head))
 
     def adapt(self, support: Examples) -> Neighbours:
         """Store the support set."""

@@ -138,6 +138,14 @@ class Algorithm(nn.Module, ABC):
         on_cpu = all(p.device.type == "cpu" for p in self.parameters())
         return on_cpu and any(isinstance(layer, nn.Conv2d) for layer in self.modules())
 
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        """Names of parameters and buffers that no test reads, such as a classifier of all training classes.
+
+        They may be the larger part, and selected weights are saved without them.
+        """
+        return frozenset()
+
     def set_progress(self, step: int, total: int) -> None:
         """Set whatever is annealed over meta-training; by default nothing is.
 

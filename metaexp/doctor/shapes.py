@@ -6,12 +6,13 @@ import safetensors.torch
 import torch
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import listed
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.doctor.finding import OTHER, SAME, Finding, format_error, gap, ok, wrong
 from metaexp.doctor.subject import Subject, losses_of, predictions
 from metaexp.doctor.tiny import N_TARGETS, N_WAY, Kind, mislabelled, stack, task
-from metaexp.models.base import weights_of
+from metaexp.models.base import unknown_like, weights_of
 from metaexp.results.display.wording import format_task
 
 OTHER_SHAPES: dict[Kind, list[TaskShape]] = {
@@ -68,20 +69,29 @@ def adaptation_path(subject: Subject) -> Finding:
 
 
 def save_and_load(subject: Subject) -> Finding:
-    """Check that weights saved as safetensors, and loaded by a copy with other weights, predict the same."""
+    """Check that weights saved as safetensors, and loaded by a copy with other weights, predict the same.
+
+    What only training needs is left out, as in the selected weights of a run.
+    """
     name = "save and load"
     algorithm, copy = subject.build(), subject.build(seed=1)
+    not_saved = algorithm.only_for_training
+    if not_saved - set(weights_of(algorithm)):
+        strange = listed(sorted(not_saved - set(weights_of(algorithm))), 3)
+        return wrong(name, f"only_for_training names what is neither a parameter nor a buffer: {strange}")
     _move(algorithm)
     support, query = subject.task()
     expected = predictions(algorithm.eval(), support, query.x)
     before = gap(predictions(copy.eval(), support, query.x), expected)
-    saved = {key: t.detach().contiguous() for key, t in weights_of(algorithm).items()}
+    saved = {key: t.detach().contiguous() for key, t in weights_of(algorithm).items() if key not in not_saved}
     loaded = safetensors.torch.load(safetensors.torch.save(saved))
     with torch.no_grad():
         for key, own in weights_of(copy).items():
-            own.copy_(loaded[key])
+            own.copy_(loaded[key] if key in loaded else unknown_like(own))
     after = predictions(copy, support, query.x)
     numbers = {"tensors": len(saved), "loaded_differs_by": gap(after, expected), "before_loading_by": before}
+    if not_saved and not after.isfinite().all():
+        return wrong(name, f"predictions read what only_for_training names: {listed(sorted(not_saved), 3)}", **numbers)
     if not torch.equal(after, expected):
         return wrong(name, "something that decides predictions is neither a parameter nor a buffer", **numbers)
     if saved and before < SAME:

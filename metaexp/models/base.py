@@ -111,6 +111,15 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
+def unknown_like(t: Tensor) -> Tensor:
+    """Return a tensor of the shape of ``t`` in place of lost values: NaN, so that whoever reads it notices.
+
+    Args:
+        t: Of any shape and type. In types that have no NaN it becomes zero.
+    """
+    return torch.full_like(t, torch.nan) if t.is_floating_point() else torch.zeros_like(t)
+
+
 def not_persistent(module: nn.Module) -> frozenset[str]:
     """Return the names of buffers that torch keeps out of a ``state_dict``: what is computed from shapes, say.
 

@@ -20,7 +20,7 @@ from metaexp.doctor.tiny import Kind
 
 QUICK = {name: check for name, check in CHECKS.items() if name != "learning"}
 
-SOUND = ["Gradient", "Prototypes", "NoisyInTraining", "TableThatGrows", "CollectsInTraining"]
+SOUND = ["Gradient", "Prototypes", "NoisyInTraining", "TableThatGrows", "CollectsInTraining", "HeadForTraining"]
 
 BUGS = {
     "MissingCreateGraph": {"meta-gradient"},
@@ -61,6 +61,8 @@ BUGS = {
     "WayHardCoded": {"ways and shots"},
     "OneShotOnly": {"ways and shots"},
     "LostTensor": {"save and load"},
+    "ForgetsWhatTestsRead": {"save and load"},
+    "ForgetsWhatIsNotThere": {"save and load"},
     "AdaptationPathWithoutEnd": {"adaptation path"},
     "AdaptationPathWithoutStart": {"adaptation path"},
     "MadeElsewhere": {"runs"},

@@ -547,6 +547,38 @@ class LostTensor(Prototypes):
         return super().embed(x) * self.weights
 
 
+class HeadForTraining(Prototypes):
+    """Correct: a classifier that only training reads, and says so."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.head = nn.Linear(48, 13)  # the most ways of the checks
+
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        return frozenset({"head.weight", "head.bias"})
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        x, y, _ = episode.query
+        return super().meta_loss(episode) + self.loss(self.head(self.embed(x)), y)
+
+
+class ForgetsWhatTestsRead(HeadForTraining):
+    """Names a weight of its network among those that only training needs."""
+
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        return super().only_for_training | {next(f"model.{name}" for name, _ in self.model.named_parameters())}
+
+
+class ForgetsWhatIsNotThere(HeadForTraining):
+    """Has a misspelt name among the weights that only training needs."""
+
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        return frozenset({"haed.weight"})
+
+
 class AdaptationPathWithoutEnd(Gradient):
     """Its adaptation path leaves the last step out."""
 

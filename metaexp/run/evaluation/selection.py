@@ -9,6 +9,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import NotFiniteError, RunFolderError
+from metaexp.models.base import unknown_like, weights_of
 from metaexp.results.checkpoint_values import OF_BEST, OF_STATE, check_values
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, DamagedError, read
@@ -25,7 +26,7 @@ class Selected(NamedTuple):
 
     Attributes:
         step: The number of steps after which they were taken.
-        weights: All parameters and buffers.
+        weights: Parameters and buffers; those that only training needs may be missing.
         interface: The shapes that they were built for.
     """
 
@@ -57,7 +58,9 @@ def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, A
             "tests the weights of that step. Lower optimizer.lr or the algorithm's inner learning rate, or give "
             "eval.weights=best."
         )
-    outputs.save_best(best.weights, {"step": best.step, "mean": best.mean, **identity})
+    not_saved = setup.state.algorithm.only_for_training
+    weights = {name: t for name, t in best.weights.items() if name not in not_saved}
+    outputs.save_best(weights, {"step": best.step, "mean": best.mean, **identity})
     apply_weights(setup.state.algorithm, setup.settings, best.step, best.weights)
     return best
 
@@ -84,9 +87,11 @@ def apply_weights(algorithm: Algorithm, settings: Settings, step: int, weights: 
         algorithm: It is changed.
         settings: The settings of the run.
         step: After how many steps.
-        weights: The weights.
+        weights: The weights. They may lack those that only training needs, which are NaN then.
     """
-    load_weights(algorithm, weights)
+    own, not_saved = weights_of(algorithm), algorithm.only_for_training - set(weights)
+    missing = {name: unknown_like(own[name]) for name in not_saved & set(own)}
+    load_weights(algorithm, {**weights, **missing})
     algorithm.set_progress(step, max(settings.train.steps, 1))
 
 

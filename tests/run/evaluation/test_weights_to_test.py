@@ -10,18 +10,23 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from metaexp.algorithms.nearest_neighbour import NearestNeighbour
 from metaexp.config.identity import config_hash
-from metaexp.core.errors import ConfigError, NotFiniteError
+from metaexp.core.errors import ConfigError, NotFiniteError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.results.display.wording import format_selected
 from metaexp.results.record import RunRecord
+from metaexp.run.build import build_algorithm
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.evaluation.evaluator import Evaluator
+from metaexp.run.evaluation.selection import apply_weights
 from metaexp.run.first_record import Provenance
+from metaexp.run.initial.network import Interface
 from metaexp.run.initial.parent import read_further
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
+from metaexp.run.state import copy_weights
 
 STEADY = {"_target_": "tiny_runs.SteadyMAML", "inner_lr": 0.1}
 
@@ -120,3 +125,52 @@ def test_what_would_change_the_training_or_change_nothing_is_refused(
     _, parent = trained(tiny, tmp_path, silent)
     with pytest.raises(ConfigError, match=message):
         read_further([f"from={parent}", "train.steps=12", *overrides])
+
+
+SUPERVISED: dict[str, dict[str, Any]] = {
+    "fine_tune": {
+        "_target_": "metaexp.algorithms.fine_tune.FineTune", "head": "linear", "cosine_scale": 2.0, "tune": "head",
+        "tune_steps": 5, "tune_lr": 0.1, "tune_weight_decay": 0.001,
+    },
+    "nearest_neighbour": {
+        "_target_": "metaexp.algorithms.nearest_neighbour.NearestNeighbour", "space": "embedding",
+        "distance": "cosine",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_a_classifier_of_training_classes_is_not_saved_with_the_selected_weights(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, name: str
+) -> None:
+    settings = tiny.blobs(tmp_path, train__n_way=6, algorithm=SUPERVISED[name])
+    record, folder = run_job(settings, folder=tmp_path / "run", display=silent)
+    saved, state = weights_of(folder, "best"), weights_of(folder, "step_000000012")
+    assert set(state) - set(saved) == {"head.weight", "head.bias"}
+    assert record.test is not None
+    assert evaluate_run(folder, display=silent).evaluation.test == record.test
+
+
+def test_the_last_layer_of_a_regression_is_saved_since_tests_go_on_from_it(
+    tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    model = {"_target_": "tiny_runs.Features"}
+    _, folder = trained(tiny, tmp_path, silent, algorithm=SUPERVISED["fine_tune"], model=model)
+    assert {"head.weight", "head.bias"} <= set(weights_of(folder, "best"))
+
+
+def test_what_was_not_saved_is_nan_in_a_loaded_algorithm_and_all_else_must_be_there(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    settings = tiny.blobs(tmp_path, train__n_way=6, algorithm=SUPERVISED["nearest_neighbour"])
+    algorithm = build_algorithm(settings, Interface((2,), 6))
+    assert isinstance(algorithm, NearestNeighbour)
+    assert algorithm.head is not None
+    weights = copy_weights(algorithm)
+    kept = {name: t for name, t in weights.items() if name not in algorithm.only_for_training}
+    apply_weights(algorithm, settings, 1, kept)
+    assert algorithm.head.weight.isnan().all()
+    assert not any(t.isnan().any() for name, t in copy_weights(algorithm).items() if name in kept)
+    kept.pop(next(iter(kept)))
+    with pytest.raises(RunFolderError, match="is missing"):
+        apply_weights(algorithm, settings, 1, kept)
