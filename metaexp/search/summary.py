@@ -150,9 +150,9 @@ def format_table(found: SearchResult) -> str:
 
 
 def format_too_few(found: SearchResult) -> str:
-    """Format how many trials the importance of keys needs; empty where there are enough, and with one key."""
+    """Format how many trials the importance of keys needs; empty where there are enough or none, and with one key."""
     n_keys, done = len(found.prepared.space.dimensions), sum(point.state == "complete" for point in found.counted)
-    if n_keys < 2 or done >= trials_for_importance(n_keys):
+    if n_keys < 2 or done == 0 or done >= trials_for_importance(n_keys):
         return ""
     return (
         f"importance of the {counted(n_keys, 'key')}: it needs {trials_for_importance(n_keys)} completed trials; "
