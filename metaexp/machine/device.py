@@ -20,6 +20,7 @@ from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine.compiler import put_off_compiler, set_deterministic
 from metaexp.machine.launch import Launch
+from metaexp.machine.memory import peak_bytes
 from metaexp.machine.threads import check_threads, cores
 from metaexp.results.record import Machine
 
@@ -86,12 +87,7 @@ class Compute:
         """Return the peak memory in bytes: of tensors on the GPU, of the whole process on the CPU."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        if self.device.type == "cpu" and sys.platform != "win32":
-            import resource
-
-            unit = 1 if sys.platform == "darwin" else 1024
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return None
+        return peak_bytes() if self.device.type == "cpu" else None
 
     def recorded(self) -> Machine:
         """The device as the record has it."""

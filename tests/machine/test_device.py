@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine import device
 from metaexp.machine import threads as threads_module
 from metaexp.machine.device import Compute, find, use_device, use_float32
+from metaexp.machine.memory import peak_bytes
 
 CPU = DeviceSettings("cpu", "float32", 1, True, None)
 CONVOLUTIONS = torch.backends.cudnn.conv  # type: ignore[attr-defined]
@@ -48,6 +50,21 @@ def test_the_chosen_device_is_printed_and_recorded() -> None:
         assert (recorded.threads, recorded.precision, recorded.task_chunk) == (1, "float32", 7)
         assert recorded.name in str(compute)
         assert compute.peak_memory() is None or compute.peak_memory() > 1 << 20  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("system", "unit"), [("linux", 1024), ("darwin", 1), ("freebsd14", 1024), ("win32", None)])
+def test_the_memory_of_a_process_is_in_bytes_on_every_system(
+    system: str, unit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of a run on a CPU and the number of helpers of tests use the same number."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=3_000_000))
+    monkeypatch.setattr(sys, "platform", system)
+    expected = None if unit is None else 3_000_000 * unit
+    assert peak_bytes() == expected
+    compute = Compute(torch.device("cpu"), "a processor", "float32", 1, True, 1)
+    assert compute.peak_memory() == expected
+    assert replace(compute, device=torch.device("mps")).peak_memory() is None
 
 
 def test_threads_and_determinism_hold_inside_and_are_put_back() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from metaexp.config.classes.targets import trust
-from metaexp.reproduce.retests.memory import end_first_without_memory
+from metaexp.machine.memory import end_first_without_memory
 from metaexp.reproduce.retests.queue import LeftError
 from metaexp.run.evaluation.aids import Aids, LastData
 from metaexp.run.evaluation.chunks import Measure, Report, Rows

@@ -158,7 +158,7 @@ def test_a_helper_goes_first_where_memory_runs_out() -> None:
     program = (
         "from pathlib import Path\n"
         "from metaexp.data.mapped.placement import available_memory\n"
-        "from metaexp.reproduce.retests.memory import end_first_without_memory, peak_bytes\n"
+        "from metaexp.machine.memory import end_first_without_memory, peak_bytes\n"
         "before = int(Path('/proc/self/oom_score_adj').read_text()); end_first_without_memory()\n"
         "assert int(Path('/proc/self/oom_score_adj').read_text()) > before\n"
         "assert 0 < peak_bytes() < available_memory()"
