@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.classes.values import format_setting
-from metaexp.config.command_line.hydra_dirs import check_hydra_dirs
+from metaexp.config.command_line.hydra_dirs import check_hydra_keys
 from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
@@ -112,7 +112,7 @@ def prepare(
         RunFolderError: The folder holds another sweep.
     """
     composer = Composer(config_dir, config_name)
-    check_hydra_dirs(overrides, "sweep", composer.parse)
+    check_hydra_keys(overrides, "sweep", composer.parse)
     command = SweepOptions.parse(overrides, composer)
     swept = swept_keys(composer, command.job_overrides)
     hashed = digest(overrides, config_dir, config_name)

@@ -50,6 +50,15 @@ def test_every_job_continues_the_run_and_the_same_command_runs_nothing(family: M
     assert "is complete, and the run that job 0 continues has changed since: this is a new sweep" in note
 
 
+def test_a_launcher_and_the_folder_are_of_the_sweep_and_other_keys_of_hydra_are_refused(family: ModuleType) -> None:
+    train_parent(family)
+    prepared = prepare([*ASKED, "hydra/launcher=basic", "hydra.sweep.dir=further"], CONF, "config")
+    assert prepared.path == Path("further")
+    assert [job.overrides for job in prepared.jobs] == [job.overrides for job in prepare(ASKED, CONF, "config").jobs]
+    with pytest.raises(ConfigError, match=r"every job: hydra\.job\.chdir cannot be set"):
+        prepare([*ASKED, "hydra.job.chdir=true"], CONF, "config")
+
+
 def test_a_job_with_a_parent_is_another_than_one_without(family: ModuleType) -> None:
     train_parent(family)
     job, _ = prepare(ASKED, CONF, "config").jobs

@@ -1,4 +1,4 @@
-"""Resolves and checks the folders of ``hydra.run.dir`` and ``hydra.sweep.dir`` by the same rules."""
+"""Resolves and checks the folders of ``hydra.run.dir`` and ``hydra.sweep.dir``, and refuses keys of the other kind."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ LEFT_OPEN = "."
 """The value of both keys in the shipped files: metaexp names the folder itself."""
 
 Kind = Literal["run", "sweep"]
+
+_LAUNCHER = "a launcher starts the jobs of a sweep; leave it out, or add -m for a sweep."
+_OF_THE_OTHER: dict[Kind, dict[str, str]] = {
+    "run": {
+        "hydra.sweep.dir": "hydra.sweep.dir is the folder of a sweep; give hydra.run.dir, or add -m for a sweep.",
+        "hydra/launcher": _LAUNCHER,
+        "hydra.launcher": _LAUNCHER,
+    },
+    "sweep": {"hydra.run.dir": "hydra.run.dir is the folder of a single run; give hydra.sweep.dir."},
+}
+"""Keys that a run, or a sweep, would ignore without a word."""
 
 
 class HydraDir(NamedTuple):
@@ -83,25 +94,25 @@ def read_sweep_dir(hydra: DictConfig, configs: Sequence[Mapping[str, Any]]) -> P
     return places[0]
 
 
-def check_hydra_dirs(overrides: Sequence[str], kind: Kind, parse: Callable[[str], Override | str]) -> None:
-    """Check what the command line says about Hydra's folders.
+def check_hydra_keys(overrides: Sequence[str], kind: Kind, parse: Callable[[str], Override | str]) -> None:
+    """Check what the command line says about Hydra's folders and launchers.
 
     Args:
         overrides: Overrides of the command line.
-        kind: Which folder the command uses. The other one would be ignored without a word.
+        kind: What the command starts. Keys of the other kind would be ignored without a word.
         parse: Reads one override.
 
     Raises:
-        ConfigError: The other folder is named, or the folder has several values.
+        ConfigError: A key of the other kind is given, or the folder has several values.
     """
-    wrong, why = {
-        "run": ("hydra.sweep.dir", "is the folder of a sweep; give hydra.run.dir, or add -m for a sweep."),
-        "sweep": ("hydra.run.dir", "is the folder of a single run; give hydra.sweep.dir."),
-    }[kind]
-    problems = [f"{line}: {wrong} {why}" for line in overrides if key_of(line) == wrong]
+    problems = []
     for line in overrides:
-        parsed = parse(line) if key_of(line) == f"hydra.{kind}.dir" else None
-        if isinstance(parsed, str):
+        key = key_of(line)
+        section = "hydra.launcher" if key.startswith("hydra.launcher.") else key
+        parsed = parse(line) if key == f"hydra.{kind}.dir" else None
+        if section in _OF_THE_OTHER[kind] and line != "hydra/launcher=basic":
+            problems.append(f"{line}: {_OF_THE_OTHER[kind][section]}")
+        elif isinstance(parsed, str):
             problems.append(parsed)
         elif parsed is not None and parsed.is_sweep_override():
             problems.append(f"{line} has several values; give one folder.")

@@ -19,8 +19,7 @@ from metaexp.config.loader import parse_override
 from metaexp.core.errors import first_line
 from metaexp.core.extras import install_command
 
-_BASIC_SWEEPER = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")
-_ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
+_ALLOWED_HYDRA = ("hydra.launcher.", "hydra.run.dir", "hydra.sweep.dir")
 
 IN_NO_FILE = (
     "model.weights", "model.weights_partial", "model.weights_sha256", "tags", "notes", "train.n_tasks", "train.profile",
@@ -217,14 +216,14 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
 
 def _hydra_problem(key: str, line: str) -> str | None:
     """Why a key of Hydra's own section cannot be set; None for any other key."""
-    if f"{key}.".startswith("hydra.sweeper.") and not key.startswith(_BASIC_SWEEPER):
+    if f"{key}.".startswith("hydra.sweeper."):
         return f"{line}: {_SAMPLERS}"
     if key == "hydra.searchpath":
         return f"{key} cannot be set: files are looked for in metaexp and in one folder of your own, --config-dir DIR."
     if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):
         return (
-            f"{key} cannot be set: metaexp does that itself. Of Hydra's section, hydra.run.dir, hydra.sweep.dir, "
-            "the launcher and the sweeper can be set."
+            f"{key} cannot be set: metaexp does that itself. Of Hydra's section, hydra.run.dir, hydra.sweep.dir "
+            "and the launcher can be set."
         )
     return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metaexp.config.command_line.hydra_dirs import check_hydra_dirs
+from metaexp.config.command_line.hydra_dirs import check_hydra_keys
 from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer, Job, hydra_files
 from metaexp.config.identity import deviations
@@ -97,14 +97,14 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
         MachineError: The accelerator is not here.
         RunFolderError: The run that ``from=RUN`` names cannot be continued.
     """
+    composer = Composer(config_dir, config_name)
+    check_hydra_keys(overrides, "run", composer.parse)
     if continues_run(overrides):
         from metaexp.run.initial.parent import read_further
 
         further = read_further(overrides, config_dir)
         _refuse_trained_classes(further.settings, further.parent.folder)
         return NewRun(further.settings, Provenance.of_further(further), further.run_dir)
-    composer = Composer(config_dir, config_name)
-    check_hydra_dirs(overrides, "run", composer.parse)
     job = composer.job(overrides)
     _refuse_trained_classes(job.settings, None)
     experiment = job.settings.experiment

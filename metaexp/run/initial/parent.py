@@ -121,7 +121,7 @@ def read_further(
         RunFolderError: RUN is not a run folder, is in use, was changed, or has no checkpoint.
     """
     folder = _folder([line for line in overrides if key_of(line) == FROM])
-    given = [line for line in overrides if key_of(line) != FROM and not key_of(line).startswith("hydra")]
+    given = [line for line in overrides if key_of(line) not in (FROM, "hydra.run.dir")]
     place = existing(folder)
     config, choices = place.read_config()
     check_config(folder, config)

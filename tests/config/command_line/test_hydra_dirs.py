@@ -84,9 +84,23 @@ def test_a_sweep_has_one_folder() -> None:
         (["train", "hydra.sweep.dir=x"], "hydra.sweep.dir is the folder of a sweep; give hydra.run.dir, or add -m"),
         (["train", "-m", "seed=0,1", "hydra.run.dir=x"], "is the folder of a single run; give hydra.sweep.dir."),
         (["plan", "seed=0,1", "hydra.run.dir=x"], "is the folder of a single run; give hydra.sweep.dir."),
+        (
+            ["train", "hydra/launcher=joblib"],
+            "hydra/launcher=joblib: a launcher starts the jobs of a sweep; leave",
+        ),
+        (["train", "hydra/launcher=none"], "hydra/launcher=none: a launcher starts the jobs of a sweep"),
+        (["train", "hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs=2: a launcher starts the jobs of a sweep"),
+        (
+            ["train", "hydra/sweeper=basic", "hydra.sweeper.max_batch_size=1"],
+            "hydra.sweeper.max_batch_size=1: `meta",
+        ),
+        (["plan", "hydra.sweeper.params={seed: '0,1'}"], "hydra.sweeper.params={seed: '0,1'}: `metaexp search` lets"),
+        (["train", "-m", "+hydra.sweeper.params.seed='0,1'"], "`metaexp train -m` runs all combinations"),
+        (["train", "from=run", "train.steps=9", "hydra.sweep.dir=x"], "hydra.sweep.dir is the folder of a sweep; give"),
+        (["train", "from=run", "train.steps=9", "hydra/launcher=joblib"], "a launcher starts the jobs of a sweep"),
     ],
 )
-def test_the_folder_of_the_other_kind_is_refused(
+def test_what_only_the_other_kind_uses_is_refused(
     words: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -208,6 +208,8 @@ def test_what_decided_the_steps_so_far_cannot_change(
         (["train.steps=12"], "train.steps=12 is not more than the 12 steps that"),
         (["train.steps=20", "train.stps=1"], "Did you mean train.steps"),
         (["train.steps=20", "from=elsewhere"], "from= is given 2 times"),
+        (["train.steps=20", "hydra.job.chdir=true"], r"hydra\.job\.chdir cannot be set"),
+        (["train.steps=20", "hydra/launcher=basic"], "hydra/launcher=basic cannot be chosen for an earlier run"),
     ],
 )
 def test_a_run_without_more_steps_is_refused(
