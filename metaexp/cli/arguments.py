@@ -19,6 +19,7 @@ overrides:
   GROUP=CHOICE         choose a file of a group: algorithm=maml dataset=omniglot device=cuda
   KEY=VALUE            set one value: seed=3 train.steps=2000 algorithm.inner_lr=0.1
   experiment=NAME      start from a published setting; other overrides are applied to it
+If a key is given twice, the last one counts.
 """
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
 from metaexp.core.counted import agreeing, counted, listed
@@ -60,6 +61,7 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
             problems.append(f"{line} has no list of values; write choice(...) or range(...), or several values.")
         else:
             parsed.append(override)
+    problems += _given_twice(parsed)
     n_jobs = math.prod(sum(1 for _ in o.sweep_iterator()) for o in parsed if o.is_sweep_override())
     if n_jobs > _MOST_JOBS and not problems:
         problems.append(
@@ -83,12 +85,28 @@ def swept_keys(composer: Composer, overrides: Sequence[str]) -> frozenset[str]:
         overrides: Those of the command line.
     """
     parsed = [composer.parse(override) for override in overrides]
-    return frozenset(o.key_or_group for o in parsed if isinstance(o, Override) and o.is_sweep_override())
+    last = {o.key_or_group: o for o in parsed if isinstance(o, Override)}  # as for one run, a later one wins
+    return frozenset(key for key, override in last.items() if override.is_sweep_override())
+
+
+def _given_twice(overrides: Sequence[Override]) -> list[str]:
+    """A sentence for each key that has several lists of values, all but the last of which would not count."""
+    lists: dict[str, list[str]] = {}
+    for override in overrides:
+        if override.is_sweep_override():
+            lists.setdefault(override.key_or_group, []).append(str(override.input_line))
+    return [
+        f"{key} is given {len(lines)} times ({' '.join(lines)}), and only the last would count. Give all its values "
+        "at once, as in seed=0,1,5,6."
+        for key, lines in lists.items()
+        if len(lines) > 1
+    ]
 
 
 def runs_here(overrides: Sequence[str]) -> bool:
     """Return whether the chosen launcher runs jobs on this machine."""
-    return all(line.endswith(_HERE) for line in overrides if line.startswith("hydra/launcher="))
+    chosen = [line for line in overrides if key_of(line) == "hydra/launcher"]
+    return not chosen or chosen[-1].endswith(_HERE)
 
 
 def freeze_all(

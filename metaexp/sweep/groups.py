@@ -129,11 +129,12 @@ def together_problems(overrides: Sequence[str]) -> list[str]:
         for line in overrides
         if key_of(line) == "train.profile" or line.lstrip("+") == "debug=profile"
     ]
-    launchers = [line for line in overrides if key_of(line) == "hydra/launcher" and not line.endswith("=basic")]
+    launchers = [line for line in overrides if key_of(line) == "hydra/launcher"][-1:]
     found += [
         f"{line} starts each job by itself, and train.seeds and sweep.together=true train jobs in one process. "
         "Leave out one of them."
         for line in launchers
+        if not line.endswith("=basic")
     ]
     return found
 

@@ -116,7 +116,7 @@ def prepare(
     command = SweepOptions.parse(overrides, composer)
     swept = swept_keys(composer, command.job_overrides)
     hashed = digest(overrides, config_dir, config_name)
-    in_order = [key for key in map(key_of, command.job_overrides) if key in swept]
+    in_order = [key for key in dict.fromkeys(map(key_of, command.job_overrides)) if key in swept]
     name = command.options.name or sweep_name(command.name, in_order, hashed)
     common = (command.options, command.job_overrides, hashed)
     freezer = Freezer(composer, name, swept, on_this_machine=runs_here(overrides), keeps_files=keeps_files)

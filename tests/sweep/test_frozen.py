@@ -11,9 +11,11 @@ import pytest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.sweep.decide import duplicates
-from metaexp.sweep.expand import digest, expand, freeze_all, sweep_name, swept_keys
+from metaexp.sweep.expand import digest, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen, write_frozen
+from metaexp.sweep.groups import together_problems
+from metaexp.sweep.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,45 @@ def test_a_job_is_read_as_it_was_written(composer: Composer, tmp_path: Path) -> 
     assert second.full_steps == 60_000
     assert second.deviations == ["algorithm.inner_lr=0.3"]
     assert "- seed=1\n" in second.files[".hydra/overrides.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("given", "varies", "jobs"),
+    [
+        (["seed=0,1", "seed=5"], False, [5]),
+        (["seed=5", "seed=0,1"], True, [0, 1]),
+        (["seed=0,1", "++seed=5"], False, [5, 5]),
+        (["seed=3", "seed=5"], False, [5]),
+    ],
+)
+def test_of_a_key_that_is_given_twice_the_last_counts(
+    composer: Composer, given: list[str], varies: bool, jobs: list[int]
+) -> None:
+    assert [job.config["seed"] for job in frozen(composer, *given)] == jobs
+    assert swept_keys(composer, given) == ({"seed"} if varies else set())
+    assert prepare(given, None, "config").path.name.startswith("seed-" if varies else "single-")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["seed=0,1", "seed=5,6"], "seed is given 2 times (seed=0,1 seed=5,6), and only the last would count."),
+        (["seed=0,1", "seed=2", "++seed=range(5,7)"], "seed is given 2 times (seed=0,1 ++seed=range(5,7))"),
+        (["algorithm=maml,anil", "algorithm=reptile,anil"], "algorithm is given 2 times"),
+    ],
+)
+def test_two_lists_of_values_for_one_key_are_refused(composer: Composer, given: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        expand(composer, given)
+    assert [text[: len(problem)] for text in caught.value.problems] == [problem]
+
+
+def test_of_two_launchers_the_last_counts() -> None:
+    here, elsewhere = "hydra/launcher=basic", "hydra/launcher=submitit_slurm"
+    assert runs_here([elsewhere, here])
+    assert not runs_here([here, elsewhere])
+    assert together_problems([elsewhere, here]) == []
+    assert len(together_problems([here, elsewhere])) == 1
 
 
 def test_the_settings_are_those_composed_and_threads_fill_only_an_open_place(composer: Composer) -> None:
