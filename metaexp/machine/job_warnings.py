@@ -30,7 +30,7 @@ class JobWarnings:
     def __init__(self, print_line: Callable[[str], None], printed: Iterable[str] = (), what: str = "jobs") -> None:
         self._print_line = print_line
         self._what = what
-        self._printed = [_kind(line) for line in printed]
+        self._printed = [kind_of(line) for line in printed]
         self._read: dict[Path, int] = {}
         self._found: dict[str, str] = {}
         self._jobs: dict[str, set[str]] = {}
@@ -51,7 +51,7 @@ class JobWarnings:
             log: The job's log.
         """
         for text in self._new_warnings(log):
-            kind = _kind(text)
+            kind = kind_of(text)
             if any(kind in line for line in self._printed):
                 continue
             if kind not in self._found:
@@ -85,5 +85,6 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _kind(text: str) -> str:
+def kind_of(text: str) -> str:
+    """Return a warning without its words with a digit, such as numbers and names of folders."""
     return _WORD_WITH_A_DIGIT.sub("#", text)

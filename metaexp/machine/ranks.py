@@ -2,8 +2,8 @@
 
 Every rank runs the same program: it composes its own settings and goes through the same statements in the same order.
 What differs is which tasks it computes, and that rank 0 alone writes and prints. Whatever can differ between ranks (an
-error, a signal) is exchanged before any of them acts on it, so no rank waits for another that has left. Plain values
-travel as JSON, through gloo.
+error, a signal) is exchanged before any of them acts on it, so no rank waits for another that has left. Warnings travel
+with it. Plain values travel as JSON, through gloo.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.machine.failures import explained
 from metaexp.machine.launch import Launch
 from metaexp.machine.signals import Interrupted, SharedStopRequest, StopRequest
-from metaexp.machine.silence import silence
+from metaexp.machine.silence import KeptWarnings, keep_warnings, silence
 from metaexp.machine.single_rank import Ranks, Result
 
 _SOURCE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")
@@ -49,10 +49,16 @@ class PeerError(MetaexpError):
 
 
 class Group(Ranks):
-    """Several processes, through torch.distributed."""
+    """Several processes, through torch.distributed.
 
-    def __init__(self, launch: Launch) -> None:
+    Args:
+        launch: The place of this process among them.
+        warnings: What this process warns of.
+    """
+
+    def __init__(self, launch: Launch, warnings: KeptWarnings) -> None:
         self.launch: Launch = launch
+        self.warnings = warnings
         self.rank, self.size = launch.rank, launch.size
         self._failure_is_known = False  # on every rank, so rank 0 prints it
         self._stop = SharedStopRequest()
@@ -150,7 +156,8 @@ class Group(Ranks):
         except Exception as raised:
             error = raised
         outcome = {"value": value if send else None, "error": _error_message(error), "signal": self.pending_signal}
-        outcomes = self._all_gather(outcome)
+        outcomes = self._all_gather(outcome | {"warnings": self.warnings.take()})
+        self.warnings.show([outcome["warnings"] for outcome in outcomes])
         failed = [(rank, outcome["error"]) for rank, outcome in enumerate(outcomes) if outcome["error"] is not None]
         if failed:
             self._failure_is_known = True
@@ -194,7 +201,7 @@ class Group(Ranks):
 
 @contextmanager
 def join_ranks(launch: Launch) -> Iterator[Group]:
-    """Meet the other ranks of this launch. Inside this block ranks other than 0 print nothing.
+    """Meet the other ranks of this launch. Inside this block rank 0 alone prints, also what others warn of.
 
     Args:
         launch: The place of this process among them.
@@ -206,9 +213,9 @@ def join_ranks(launch: Launch) -> Iterator[Group]:
         MachineError: The ranks could not meet.
     """
     stderr = sys.stderr
-    with silence() if launch.rank > 0 else nullcontext():
+    with silence() if launch.rank > 0 else nullcontext(), keep_warnings(launch.rank, launch.size) as warnings:
         try:
-            group = _meet(launch)
+            group = _meet(launch, warnings)
         except MachineError as error:
             if launch.rank > 0:
                 print_text(f"metaexp: {error}", file=stderr)
@@ -226,10 +233,10 @@ def join_ranks(launch: Launch) -> Iterator[Group]:
                 dist.destroy_process_group()
 
 
-def _meet(launch: Launch) -> Group:
+def _meet(launch: Launch, warnings: KeptWarnings) -> Group:
     try:
         dist.init_process_group("gloo", timeout=_START_TIMEOUT)
-        return Group(launch)
+        return Group(launch, warnings)
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise MachineError(

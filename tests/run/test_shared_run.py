@@ -46,6 +46,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "first killed": {"ranks": 2, "settings": "maml", "act": ["kill", 0, 6]},
     "continued alone": {"ranks": 1, "resume": True, "in": "first killed"},
     "complete": {"ranks": 2, "resume": True, "in": "maml2"},
+    "warned": {"ranks": 4, "settings": "maml", "act": ["warn", 2, 3]},
+    "all warned": {"ranks": 2, "settings": "maml", "act": ["warn", "all", 3]},
     "error": {"ranks": 2, "settings": "maml", "act": ["error", 1, 3]},
     "memory": {"ranks": 2, "settings": "maml", "act": ["memory", 1, 3]},
     "outside": {"ranks": 2, "settings": "maml", "act": ["outside", 1, 3]},
@@ -191,6 +193,21 @@ def test_only_the_first_rank_speaks_and_writes(shared: Shared) -> None:
         {str(p.relative_to(shared.folder(f"maml{n}"))) for p in shared.folder(f"maml{n}").rglob("*")} for n in (1, 4)
     ]
     assert names[0] == names[1]
+
+
+def test_a_warning_of_another_rank_is_shown_once_by_the_first(shared: Shared) -> None:
+    said = [shared.said("warned", rank) for rank in range(4)]
+    assert said[0].count("warning of rank 2 of 4: ") == said[0].count("UserWarning: this rank has 7 doubts about") == 1
+    assert said[1:] == ["", "", ""]
+    assert "warning of" not in shared.said("maml4", 0)
+    assert result(shared, "warned") == result(shared, "maml4")
+
+
+def test_a_warning_of_all_ranks_is_that_of_the_first(shared: Shared) -> None:
+    first, second = (shared.said("all warned", rank) for rank in range(2))
+    assert first.count("UserWarning: this rank has 7 doubts about range(0, 2)") == 1
+    assert "warning of" not in first
+    assert second == ""
 
 
 def test_the_record_says_how_many_ranks_there_were(shared: Shared) -> None:

@@ -25,6 +25,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -91,7 +92,8 @@ class Deed:
 
     stop, interrupt, kill: sends itself SIGTERM, SIGINT, SIGKILL. error, memory: raises an error, of memory, in its
     share. outside: raises between two steps. drift: changes one of its weights. slice, mean: from this step on,
-    computes the tasks of rank 0; divides by twice its own number of tasks instead of the number of all.
+    computes the tasks of rank 0; divides by twice its own number of tasks instead of the number of all. warn: warns,
+    beside what all ranks warn of.
     """
 
     def __init__(self, step: MetaStep) -> None:
@@ -111,6 +113,9 @@ class Deed:
 
     def memory(self) -> None:
         raise torch.OutOfMemoryError("no memory is left for 12 bytes")
+
+    def warn(self) -> None:
+        warnings.warn(f"this rank has 7 doubts about {self.step.share}", stacklevel=1)
 
     def drift(self) -> None:
         with torch.no_grad():
@@ -163,6 +168,11 @@ def train(arguments: list[str], ranks: Ranks = SINGLE) -> int:
     return 0
 
 
+def print_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """Print a warning, as Python does. A test records warnings, and this process may be forked from one."""
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+
+
 def rank_process(job: dict[str, Any], folder: Path, rank: int, port: int, report: Path) -> NoReturn:
     """Run one rank of a job in a child, as torchrun would start it, with its output in files."""
     size = job["ranks"]
@@ -171,6 +181,7 @@ def rank_process(job: dict[str, Any], folder: Path, rank: int, port: int, report
         os.environ.update({key: str(value) for key, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"})
     for stream, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{report}.{rank}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+    warnings.showwarning = print_warning
     code = 1
     try:
         deed, actor, at = job.get("act", ["", -1, -1])
