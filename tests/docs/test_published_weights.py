@@ -24,10 +24,6 @@ from metaexp.run.progress import Lines
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 RUNS = sorted(path.parent.name for path in RESULTS.glob("*/record.json"))
-WITHOUT = {  # their heads over 4,400 classes are larger than a megabyte
-    f"fine_tune_conv4_ravi_omniglot_5way_1shot{seed}" for seed in ("", "-seed1", "-seed2")
-}
-WITH = [name for name in RUNS if name not in WITHOUT]
 LATER = {
     f"{name} {' '.join(overrides_of(test))}": (name, test)
     for name in RUNS
@@ -86,13 +82,12 @@ def agree(found: Score, record: RunRecord) -> bool:
     return agree_up_to_rounding(found, expected)
 
 
-def test_every_published_run_has_small_weights_except_those_from_before() -> None:
-    having = {name for name in RUNS if all((RESULTS / name / file).is_file() for file in WEIGHTS)}
-    assert set(RUNS) - having == WITHOUT & set(RUNS)
-    assert all((RESULTS / name / WEIGHTS[1]).stat().st_size <= MOST_BYTES for name in having)
+def test_every_published_run_has_small_weights() -> None:
+    assert [name for name in RUNS if not all((RESULTS / name / file).is_file() for file in WEIGHTS)] == []
+    assert all((RESULTS / name / WEIGHTS[1]).stat().st_size <= MOST_BYTES for name in RUNS)
 
 
-@pytest.mark.parametrize("name", WITH)
+@pytest.mark.parametrize("name", RUNS)
 def test_the_weights_give_the_recorded_number(name: str, tmp_path: Path, silent: Lines) -> None:
     record = read_record(RESULTS / name)
     why = data_missing(record)
@@ -106,7 +101,7 @@ def test_the_weights_give_the_recorded_number(name: str, tmp_path: Path, silent:
     assert agree(score_of(folder, silent, f"eval.episodes={n_episodes}"), record)
 
 
-@pytest.mark.parametrize("name", WITH)
+@pytest.mark.parametrize("name", RUNS)
 def test_the_recorded_number_is_the_mean_of_all_recorded_episodes(name: str) -> None:
     record = read_record(RESULTS / name)
     assert record.test is not None
