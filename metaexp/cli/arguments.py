@@ -43,12 +43,6 @@ class Options(argparse.Namespace):
     trust: list[str]
     given: list[str]
 
-    @property
-    def given_trust(self) -> list[str]:
-        """The ``--trust`` options of the command line: all that a command needs when it is given a run folder."""
-        pairs = zip(self.given[::2], self.given[1::2], strict=True)
-        return [word for pair in pairs if pair[0] == "--trust" for word in pair]
-
 
 Given = TypeVar("Given", bound=Options)
 

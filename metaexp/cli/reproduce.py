@@ -122,6 +122,7 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
     if options.seeds is not None or options.short:
         raise ConfigError(f"--seeds and --short are for saved experiments; {folder} is a run folder. Remove them.")
     from metaexp.reproduce.rerun import format_rerun, plan_rerun, rerun
+    from metaexp.run.own_options import trust_of_run
 
     plan = plan_rerun(folder, overrides, steps=options.steps, fresh=options.fresh, config_dir=options.config_dir)
     with _explain_how_to_continue():
@@ -132,7 +133,7 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
         done.folder,
         is_identical=done.result.identical,
         is_whole=done.plan.until is None,
-        trust=options.given_trust,
+        trust=trust_of_run(folder),
     )
     print_text(format_next(after))
     return 0 if done.result.identical else ExitCode.DIFFERENT

@@ -82,7 +82,7 @@ def _train(options: TrainOptions, ranks: Ranks) -> int:
     from metaexp.run.job import run_job  # imports torch, and so comes after the check
 
     finished = run_job(new.settings, new.provenance, new.run_dir, ranks=ranks)
-    return _print(finished.record, finished.folder, ranks, options.given_trust)
+    return _print(finished.record, finished.folder, ranks)
 
 
 def _refuse_ranks() -> None:
@@ -98,15 +98,16 @@ def _resume(options: TrainOptions, ranks: Ranks) -> int:
     from metaexp.run.job import resume_job
 
     finished = resume_job(folder, ranks=ranks)
-    return _print(finished.record, finished.folder, ranks, options.given_trust)
+    return _print(finished.record, finished.folder, ranks)
 
 
-def _print(record: RunRecord, folder: Path, ranks: Ranks, trust: Sequence[str]) -> int:
+def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
     from metaexp.results.display.terminal import print_summary
+    from metaexp.run.own_options import trust_of_run
 
     if ranks.rank == 0:
         is_fixed = attribute_of(record.config.get("dataset"), "fixed_tests") is True
-        print_summary(record, folder, fixed_tests=is_fixed, trust=trust)
+        print_summary(record, folder, fixed_tests=is_fixed, trust=trust_of_run(record))
     return 0
 
 

@@ -125,7 +125,7 @@ def test_more_episodes_are_more_than_there_were() -> None:
     assert after_run(Path("f"), 20, is_fixed=True)[0].command == "metaexp reproduce f"
 
 
-def test_commands_after_a_run_with_code_of_ones_own_trust_it_as_the_command_did(
+def test_commands_after_a_run_with_code_of_ones_own_trust_it(
     inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metaexp.config.classes.targets._trusted", set())
@@ -145,6 +145,12 @@ def test_commands_after_a_run_with_code_of_ones_own_trust_it_as_the_command_did(
         return next_commands(capsys.readouterr().out)
 
     assert [words[:3] for words in shown()] == [["evaluate", *options], ["reproduce", *options]]
+    assert main(["train", "resume=run"]) == 0  # it is finished, so none of its code is needed
+    again = next_commands(capsys.readouterr().out)
+    assert [words[:3] for words in again if words[0] in ("evaluate", "reproduce")] == [
+        ["evaluate", *options],
+        ["reproduce", *options],
+    ]
     assert resume_command(Path("run")) == "metaexp train --trust trusted_nets resume=run"
     stopped = replace(read_record(Path("run")), status="interrupted", test=None, val=None)
     write_record(stopped, Path("run"))
