@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from metaexp.config.classes.values import format_setting
@@ -16,7 +16,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import ConfigError, NotFiniteError
-from metaexp.core.optim import Clip, Schedule
+from metaexp.core.optim import Clip, Schedule, total_norm
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import trains_on_batches
 from metaexp.core.types import Episode, n_tasks, select_tasks
@@ -94,12 +94,13 @@ class MetaStep:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for p in algorithm.parameters() if p.requires_grad]
         self.buffers = dict(algorithm.named_buffers())
-        self.rank, self.share = ranks.rank, ranks.share(tasks)
+        self._first_indices = torch.arange(tasks, device=compute.device)
+        self.rank, self.share, self._is_alone = ranks.rank, ranks.share(tasks), ranks.size == 1
         self.gradient: Gradient = self.fresh_gradient
         if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self._is_first = True
-        self.reduce = no_reduce if ranks.size == 1 else self._exchange(ranks).reduce
+        self.reduce = no_reduce if self._is_alone else self._exchange(ranks).reduce
 
     def _exchange(self, ranks: Ranks) -> Exchange:
         """What makes the parts of all ranks one."""
@@ -108,7 +109,7 @@ class MetaStep:
 
     def indices(self, step: int) -> Tensor:
         """The indices (T,) of the tasks of ``step``."""
-        new = torch.arange(step * self.tasks, (step + 1) * self.tasks, device=self.compute.device)
+        new = self._first_indices + step * self.tasks
         return new if self.n_tasks is None else new % self.n_tasks
 
     def run(self, step: int) -> StepResult:
@@ -142,7 +143,7 @@ class MetaStep:
         """Add the gradient over this rank's tasks of ``step`` to ``.grad``."""
         set_progress(self.algorithm, step, self.total_steps)
         seed = noise_seed(self.seed, step, self.rank)
-        indices = self.indices(step)[self.share.start : self.share.stop]  # (T_r,)
+        indices = self.indices(step) if self._is_alone else self.indices(step)[self.share.start : self.share.stop]
         first = FirstTask(self.algorithm, partial(self._first_loss, indices, seed)) if self._is_first else None
         self.compute.reseed(seed)
         found = self.gradient(indices)
@@ -204,7 +205,7 @@ class MetaStep:
 
     def gradient_norm(self) -> Tensor:
         """The norm () over all gradients."""
-        return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        return total_norm([grad for p in self.parameters if (grad := p.grad) is not None])
 
     def lr(self, step: int) -> float:
         """The learning rate of ``step``, of the first group of parameters."""

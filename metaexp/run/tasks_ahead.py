@@ -9,7 +9,7 @@ from metaexp.core.shapes import Split
 from metaexp.core.types import Episode, map_tensors, select_tasks
 from metaexp.data.base import SourceOver, TaskSource
 
-_STEPS = 16
+_STEPS = 64
 _MOST_BYTES = 1 << 20
 """The most bytes of tasks that are made together. Larger tasks take longer to make than to ask for."""
 
@@ -17,8 +17,8 @@ _MOST_BYTES = 1 << 20
 class TasksAhead(SourceOver):
     """The tasks of another source, which makes small ones for several training steps at once.
 
-    The tasks are the same, for each depends on its address alone. Of sinusoids, 25 tasks take 1.3 ms to make and 400
-    take 1.6 ms. For the CPU: whether tasks are the next ones is read from their numbers.
+    The tasks are the same, for each depends on its address alone. Of sinusoids, 25 tasks take 0.7 ms to make and
+    1,600 take 1.1 ms. For the CPU: whether tasks are the next ones is read from their numbers.
 
     Args:
         source: The source.
@@ -38,8 +38,9 @@ class TasksAhead(SourceOver):
         n_tasks = len(indices)
         if split != "train" or self.varies or n_tasks == 0:
             return self._source.episodes(split, indices)
-        first = int(indices[0])
-        if not torch.equal(indices, torch.arange(first, first + n_tasks)):
+        numbers = indices.tolist()
+        first = numbers[0]
+        if numbers != list(range(first, first + n_tasks)):
             return self._source.episodes(split, indices)
         if self._made is None or not self._start <= first <= self._end - n_tasks:
             self._start = first
@@ -49,10 +50,10 @@ class TasksAhead(SourceOver):
             self._made = made if self._steps > 1 else None
             if self._made is None:
                 return select_tasks(made, 0, n_tasks)
-        found = select_tasks(self._made, first - self._start, first - self._start + n_tasks)
+        start = first - self._start
         # Every step gets copies, which begin where memory is aligned and have no gaps: sums can depend on both in their
         # last digits, and a run that is resumed makes other steps together.
-        copied: Episode = map_tensors(torch.clone, found)
+        copied: Episode = map_tensors(lambda made: made[start : start + n_tasks].clone(), self._made)
         return copied
 
 

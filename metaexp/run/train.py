@@ -195,8 +195,8 @@ class Trainer:
         """Bring losses and gradient norms from the device, and check them."""
         if not self._unread:
             return
-        losses = torch.stack([result.losses for result in self._unread]).tolist()  # steps x T
-        norms = torch.stack([result.gradient_norm for result in self._unread]).tolist()
+        one = len(self._unread) == 1  # losses are steps x T, norms steps
+        losses, norms = ([t[0].tolist()] if one else torch.stack(t).tolist() for t in zip(*self._unread, strict=True))
         first = self.state.step - len(self._unread)
         self._unread.clear()
         for offset, (per_task, norm) in enumerate(zip(losses, norms, strict=True)):

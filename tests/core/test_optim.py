@@ -4,7 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from metaexp.core.optim import Clip, ClipNorm, ClipNormPerModule, ClipValue, Constant, Cosine, Linear, NoClip, Step
+from metaexp.core.optim import (
+    Clip,
+    ClipNorm,
+    ClipNormPerModule,
+    ClipValue,
+    Constant,
+    Cosine,
+    Linear,
+    NoClip,
+    Step,
+    total_norm,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +81,24 @@ def test_clipping_passes_over_parameters_without_a_gradient() -> None:
     ClipNormPerModule(threshold=0.5).apply(parts)
     assert parts.left.weight.grad.item() == pytest.approx(0.5, rel=1e-4)
     assert parts.right.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    "dtypes", [(torch.float32,), (torch.float64,), (torch.float32, torch.float64), (torch.bfloat16,)]
+)
+def test_the_total_norm_is_that_of_torch_to_the_last_digit(dtypes: tuple[torch.dtype, ...]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(40, 1), (40,), (1000, 77), (), (64, 3, 3, 3), (0,), (5,)]
+    tensors = [
+        torch.randn(shape, generator=generator, dtype=torch.float64).to(dtypes[i % len(dtypes)])
+        for i, shape in enumerate(shapes)
+    ]
+    tensors.append(tensors[2].t()[3:50])  # with gaps in memory
+    own, expected = total_norm(tensors), nn.utils.get_total_norm(tensors)
+    assert own.dtype == expected.dtype
+    assert own.item() == expected.item()
+    assert total_norm(tensors[3:]).item() != expected.item()
+
+
+def test_the_total_norm_of_nothing_is_zero() -> None:
+    assert total_norm([]).item() == 0.0

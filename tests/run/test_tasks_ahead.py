@@ -47,12 +47,12 @@ def step(number: int, tasks: int = 4) -> Tensor:
     return torch.arange(number * tasks, (number + 1) * tasks)
 
 
-def test_consecutive_steps_have_the_same_tasks_and_ask_for_them_once_in_sixteen(tmp_path: Any) -> None:
+def test_consecutive_steps_have_the_same_tasks_and_ask_for_them_once_in_64(tmp_path: Any) -> None:
     source, plain = sinusoids(tmp_path), sinusoids(tmp_path)
-    ahead = TasksAhead(source, 4 * 35)
-    for number in range(35):
+    ahead = TasksAhead(source, 4 * 140)
+    for number in range(140):
         assert equal(ahead.episodes("train", step(number)), plain.episodes("train", step(number)))
-    assert source.asked == [4, 64, 64, 8]  # the first step alone, and none after the last
+    assert source.asked == [4, 256, 256, 44]  # the first step alone, and none after the last
 
 
 def test_a_training_of_one_step_makes_its_own_tasks_alone(tmp_path: Any) -> None:

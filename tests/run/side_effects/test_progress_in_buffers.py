@@ -70,3 +70,13 @@ def test_a_buffer_that_gets_another_shape_is_refused(new: Tensor | None, said: s
         ConfigError, match=rf"set_progress of Odd gives the buffer rate {said}, where it had the shape \(\)"
     ):
         set_progress(algorithm, 1, 10)
+
+
+def test_one_that_is_given_to_a_single_object_is_called() -> None:
+    told: list[tuple[int, int]] = []
+    plain, changed = Mapped(), Mapped()
+    changed.set_progress = lambda step, total: told.append((step, total))  # type: ignore[method-assign]
+    set_progress(plain, 3, 10)
+    assert told == []
+    set_progress(changed, 3, 10)
+    assert told == [(3, 10)]
