@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.counted import counted
+from metaexp.core.counted import counted, listed
 from metaexp.core.disk.files import open_regular
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_all_lines
 from metaexp.reproduce.causes import conditions, likely_causes
+from metaexp.reproduce.tensor_bytes import left_out
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 
@@ -179,12 +180,24 @@ def _weights(run: Path, again: Path, until: int | None) -> Iterator[str | Differ
         other = again / "checkpoints" / name
         if not other.exists() or (until is not None and name == "best.safetensors"):
             continue
-        sizes = [path.stat().st_size for path in (run / "checkpoints" / name, other)]
-        if sizes[0] != sizes[1]:  # no need to read them, however large one is
-            yield Difference(f"checkpoints/{name}", "bytes", sizes[0], sizes[1], None)
-        elif (ours := _sha256(run / "checkpoints" / name)) != (theirs := _sha256(other)):
-            yield Difference(f"checkpoints/{name}", "SHA-256", ours[:16], theirs[:16], None)
-        yield "the selected weights" if name == "best.safetensors" else f"the checkpoint {Path(name).stem}"
+        is_best = name == "best.safetensors"
+        what = "the selected weights" if is_best else f"the checkpoint {Path(name).stem}"
+        found = _unequal_file(run / "checkpoints" / name, other)
+        if found is not None and is_best and (unsaved := left_out(run / "checkpoints" / name, other)):
+            found, what = None, f"{what} (except {listed(unsaved, 3)}, which the rerun did not save)"
+        if found is not None:
+            yield found
+        yield what
+
+
+def _unequal_file(ours: Path, theirs: Path) -> Difference | None:
+    """How two files differ; None if their bytes are the same."""
+    where = f"checkpoints/{ours.name}"
+    sizes = [path.stat().st_size for path in (ours, theirs)]
+    if sizes[0] != sizes[1]:  # no need to read them, however large one is
+        return Difference(where, "bytes", sizes[0], sizes[1], None)
+    then, now = _sha256(ours), _sha256(theirs)
+    return None if then == now else Difference(where, "SHA-256", then[:16], now[:16], None)
 
 
 def _lines(folder: Path, until: int | None) -> list[Line]:

@@ -8,7 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode
@@ -126,6 +128,50 @@ def test_episodes_scores_and_weights_are_compared_each(pair: tuple[Path, Path], 
     ]  # fmt: skip
     write_episodes(again / EPISODES_FILE, [[0.2], [0.8]])
     assert compare_folders(run, again).differences[0].run == "(2, 2)"
+
+
+def weights(folder: Path, **tensors: list[float]) -> None:
+    """Write selected weights."""
+    content = safetensors.numpy.save({name: np.array(values, np.float32) for name, values in tensors.items()})
+    (folder / "checkpoints" / "best.safetensors").write_bytes(content)
+
+
+def test_weights_that_the_rerun_did_not_save_are_named_and_the_others_compared(pair: tuple[Path, Path]) -> None:
+    """An earlier version saved the classifier of training classes with the selected weights."""
+    run, again = pair
+    weights(run, body=[1.0, 2.0], head=[3.0], bias=[])
+    weights(again, body=[1.0, 2.0])
+    found = compare_folders(run, again)
+    assert found.identical
+    assert found.compared[-1] == "the selected weights (except bias, head, which the rerun did not save)"
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        {"body": [1.0, 2.5]},  # another value
+        {"body": [1.0]},  # another shape
+        {"body": [1.0, 2.0], "head": [3.0], "new": [4.0]},  # one more
+        {"new": [1.0, 2.0]},  # another name
+        {},
+    ],
+)
+def test_weights_differ_where_what_the_rerun_saved_is_not_in_the_run(
+    now: dict[str, list[float]], pair: tuple[Path, Path]
+) -> None:
+    run, again = pair
+    weights(run, body=[1.0, 2.0], head=[3.0])
+    weights(again, **now)
+    assert [item.where for item in compare_folders(run, again).differences] == ["checkpoints/best.safetensors"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\x02" + b"\0" * 7 + b"[]", b"\xff" * 20])
+def test_weights_that_are_damaged_differ(content: bytes, pair: tuple[Path, Path]) -> None:
+    run, again = pair
+    weights(run, body=[1.0, 2.0], head=[3.0])
+    (again / "checkpoints" / "best.safetensors").write_bytes(content)
+    assert not compare_folders(run, again).identical
+    assert not compare_folders(again, run).identical
 
 
 def test_weights_of_another_size_differ_unread(pair: tuple[Path, Path]) -> None:
