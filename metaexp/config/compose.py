@@ -19,7 +19,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from metaexp.config.check import check
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, read_hydra_dir, read_sweep_dir
-from metaexp.config.command_line.override_text import key_of, quote_home
+from metaexp.config.command_line.override_text import is_of_hydra, key_of, quote_home
 from metaexp.config.command_line.overrides import apply, parse, sort_overrides
 from metaexp.config.hydra_internals import copy_of
 from metaexp.config.interpolation import resolve_all
@@ -158,7 +158,7 @@ class Composer:
         )
         if absent:
             raise ConfigError(absent)
-        task = [line for line in overrides if not line.startswith("hydra")]
+        task = [line for line in overrides if not is_of_hydra(line)]
         return Job(settings, Composed(composed.config, composed.part, task), run_dir)
 
     def compose(self, overrides: Sequence[str]) -> Composed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaexp.config.command_line.override_text import key_of
+from metaexp.config.command_line.override_text import is_of_hydra, key_of
 from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
@@ -53,7 +53,7 @@ class Freezer:
             ConfigError: The job's configuration is wrong. The message lists all mistakes.
             MachineError: Its accelerator is missing on this machine.
         """
-        task = [line for line in overrides if not line.startswith("hydra")]
+        task = [line for line in overrides if not is_of_hydra(line)]
         if continues_run(overrides):
             return self._freeze_further(number, overrides)
         settings, composed, _ = self.composer.job(overrides, Purpose.TRAIN if self.on_this_machine else Purpose.PLAN)

@@ -20,6 +20,10 @@ LEFT_OPEN = "."
 Kind = Literal["run", "sweep"]
 
 _LAUNCHER = "a launcher starts the jobs of a sweep; leave it out, or add -m for a sweep."
+_NO_LAUNCHER = (
+    "the basic launcher, which is chosen unless you choose another, has no such key. Choose another launcher in the "
+    "same command: hydra/launcher=NAME."
+)
 _OF_THE_OTHER: dict[Kind, dict[str, str]] = {
     "run": {
         "hydra.sweep.dir": "hydra.sweep.dir is the folder of a sweep; give hydra.run.dir, or add -m for a sweep.",
@@ -103,18 +107,24 @@ def check_hydra_keys(overrides: Sequence[str], kind: Kind, parse: Callable[[str]
         parse: Reads one override.
 
     Raises:
-        ConfigError: A key of the other kind is given, or the folder has several values.
+        ConfigError: A key of the other kind is given, the folder or a key of the launcher has several values, or keys
+            of a launcher are given and no launcher is chosen.
     """
+    chosen = [line for line in overrides if key_of(line) == "hydra/launcher"]
+    has_launcher = bool(chosen) and chosen[-1].partition("=")[2] != "basic"
     problems = []
     for line in overrides:
         key = key_of(line)
         section = "hydra.launcher" if key.startswith("hydra.launcher.") else key
-        parsed = parse(line) if key == f"hydra.{kind}.dir" else None
+        own = key == f"hydra.{kind}.dir" or section in ("hydra/launcher", "hydra.launcher")
+        parsed = parse(line) if own else None
         if section in _OF_THE_OTHER[kind] and line != "hydra/launcher=basic":
             problems.append(f"{line}: {_OF_THE_OTHER[kind][section]}")
         elif isinstance(parsed, str):
             problems.append(parsed)
         elif parsed is not None and parsed.is_sweep_override():
-            problems.append(f"{line} has several values; give one folder.")
+            problems.append(f"{line} has several values; give one{' folder' if key.endswith('.dir') else ''}.")
+        elif section == "hydra.launcher" and not has_launcher:
+            problems.append(f"{line}: {_NO_LAUNCHER}")
     if problems:
         raise ConfigError(problems)

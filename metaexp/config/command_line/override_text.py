@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 EXAMPLES = "key=value without spaces, such as algorithm=maml or train.steps=2000, and several values as seed=0,1,2"
 QUOTE = ". Quote special characters twice: 'key=\"value\"'."
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -10,6 +12,11 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 def key_of(line: str) -> str:
     """Return the key or group that an override sets."""
     return line.partition("=")[0].lstrip("+~")
+
+
+def is_of_hydra(line: str) -> bool:
+    """Return whether an override is about Hydra's own section, such as ``++hydra.run.dir=mine``."""
+    return re.match(r"hydra([./@]|$)", key_of(line)) is not None
 
 
 def quote_home(line: str) -> str:

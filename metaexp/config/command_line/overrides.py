@@ -13,13 +13,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.classes.values import format_nearest, format_setting
-from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, quote_home
+from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, is_of_hydra, quote_home
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.errors import first_line
 from metaexp.core.extras import install_command
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.run.dir", "hydra.sweep.dir")
+_ALLOWED_GROUPS = ("hydra/launcher", "hydra/sweeper")
 
 IN_NO_FILE = (
     "model.weights", "model.weights_partial", "model.weights_sha256", "tags", "notes", "train.n_tasks", "train.profile",
@@ -209,22 +210,26 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return f"{line} holds several values; add -m to run them all, or write [{values}] for one value that is a list."
     if key == "search" or key.startswith("search."):
         return f"{line} is about a search, which is many runs; use it with metaexp search."
-    if is_group(override, loader):
-        return _group_problem(override, loader)
-    return _hydra_problem(key, line)
+    problem = _hydra_problem(override, line) if is_of_hydra(line) else None
+    return _group_problem(override, loader) if problem is None and is_group(override, loader) else problem
 
 
-def _hydra_problem(key: str, line: str) -> str | None:
-    """Why a key of Hydra's own section cannot be set; None for any other key."""
+def _hydra_problem(override: Override, line: str) -> str | None:
+    """Why a key or a group of Hydra's own section cannot be set; None if it can."""
+    key = override.key_or_group
+    if override.is_delete():
+        return f"{line}: nothing can be taken out of Hydra's section; leave {line} out."
     if f"{key}.".startswith("hydra.sweeper."):
         return f"{line}: {_SAMPLERS}"
     if key == "hydra.searchpath":
         return f"{key} cannot be set: files are looked for in metaexp and in one folder of your own, --config-dir DIR."
-    if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):
+    if not (key.startswith(_ALLOWED_HYDRA) or key in _ALLOWED_GROUPS):
         return (
             f"{key} cannot be set: metaexp does that itself. Of Hydra's section, hydra.run.dir, hydra.sweep.dir "
             "and the launcher can be set."
         )
+    if override.is_add() and "/" in key:
+        return f"{line}: write {line.lstrip('+')}, without the plus."
     return None
 
 

@@ -107,3 +107,54 @@ def test_what_only_the_other_kind_uses_is_refused(
     assert main(words) == 2
     assert problem in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (
+            ["train", "hydra/job_logging=disabled"],
+            "hydra/job_logging cannot be set: metaexp does that itself. Of",
+        ),
+        (["plan", "hydra/output=default"], "hydra/output cannot be set: metaexp does that itself."),
+        (["plan", "hydra=config"], "hydra cannot be set: metaexp does that itself."),
+        (["train", "~hydra.run.dir"], "~hydra.run.dir: nothing can be taken out of Hydra's section; leave"),
+        (
+            ["train", "-m", "seed=0,1", "~hydra/launcher"],
+            "~hydra/launcher: nothing can be taken out of Hydra's section",
+        ),
+        (["plan", "+hydra/launcher=joblib"], "+hydra/launcher=joblib: write hydra/launcher=joblib, without the plus."),
+        (["plan", "hydra/launcher=basic,joblib"], "plan: hydra/launcher=basic,joblib has several values; give one."),
+        (
+            ["plan", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1,2"],
+            "plan: hydra.launcher.n_jobs=1,2 has several values; give one.",
+        ),
+        (
+            ["plan", "++hydra.launcher.n_jobs=2"],
+            "++hydra.launcher.n_jobs=2: the basic launcher, which is chosen",
+        ),
+        (
+            ["plan", "hydra/launcher=joblib", "+hydra.launcher.n_jobs=2", "hydra/launcher=basic"],
+            "+hydra.launcher.n_jobs=2: the basic launcher,",
+        ),
+    ],
+)
+def test_what_would_have_no_effect_on_hydra_is_refused(
+    words: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "dataset=glyphs"]) == 2
+    assert problem in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("plus", ["", "++"])
+def test_what_starts_jobs_is_not_among_the_overrides_of_a_job(plus: str) -> None:
+    words = [
+        "hydra/launcher=joblib",
+        f"{plus}hydra.launcher.n_jobs=2",
+        "hydra/sweeper=basic",
+        f"{plus}hydra.sweep.dir=x",
+    ]
+    prepared = prepare(["dataset=glyphs", "seed=0,1", *words], None, "config")
+    assert [job.overrides for job in prepared.jobs] == [["dataset=glyphs", f"seed={seed}"] for seed in (0, 1)]
