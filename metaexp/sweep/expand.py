@@ -62,6 +62,7 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
         else:
             parsed.append(override)
     problems += _given_twice(parsed)
+    parsed = _without_lists_that_a_value_replaces(parsed)
     n_jobs = math.prod(sum(1 for _ in o.sweep_iterator()) for o in parsed if o.is_sweep_override())
     if n_jobs > _MOST_JOBS and not problems:
         problems.append(
@@ -100,6 +101,16 @@ def _given_twice(overrides: Sequence[Override]) -> list[str]:
         "at once, as in seed=0,1,5,6."
         for key, lines in lists.items()
         if len(lines) > 1
+    ]
+
+
+def _without_lists_that_a_value_replaces(overrides: Sequence[Override]) -> list[Override]:
+    """Leave out lists of values whose key is given again: the last counts, also ``++seed=5`` after ``seed=0,1``."""
+    last = {override.key_or_group: index for index, override in enumerate(overrides)}
+    return [
+        override
+        for index, override in enumerate(overrides)
+        if index == last[override.key_or_group] or not override.is_sweep_override()
     ]
 
 

@@ -45,7 +45,9 @@ def test_a_job_is_read_as_it_was_written(composer: Composer, tmp_path: Path) -> 
     [
         (["seed=0,1", "seed=5"], False, [5]),
         (["seed=5", "seed=0,1"], True, [0, 1]),
-        (["seed=0,1", "++seed=5"], False, [5, 5]),
+        (["seed=0,1", "++seed=5"], False, [5]),
+        (["++seed=0,1", "train.steps=3", "seed=5"], False, [5]),
+        (["++seed=5", "seed=0,1"], True, [0, 1]),
         (["seed=3", "seed=5"], False, [5]),
     ],
 )
@@ -55,6 +57,13 @@ def test_of_a_key_that_is_given_twice_the_last_counts(
     assert [job.config["seed"] for job in frozen(composer, *given)] == jobs
     assert swept_keys(composer, given) == ({"seed"} if varies else set())
     assert prepare(given, None, "config").path.name.startswith("seed-" if varies else "single-")
+
+
+def test_values_that_do_not_count_are_not_counted_as_jobs(composer: Composer) -> None:
+    given = ["++seed=range(9000)", "task.k_shot=1,5", "seed=5"]
+    assert expand(composer, given) == [["task.k_shot=1", "seed=5"], ["task.k_shot=5", "seed=5"]]
+    with pytest.raises(ConfigError, match="18,000 jobs"):
+        expand(composer, given[:-1])
 
 
 @pytest.mark.parametrize(
