@@ -15,7 +15,7 @@ from metaexp.core.terminal_text import plain, print_text
 from metaexp.machine.job_warnings import kind_of
 
 _MOST_KINDS = 20
-"""Different warnings of a process that are kept. Each may be in another language or about another file."""
+"""How many different warnings of a process are kept. More are a flood, of which the first are enough."""
 
 
 @contextmanager
