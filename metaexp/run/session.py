@@ -184,7 +184,7 @@ class Session:
             except AbortedWork:  # nothing is lost: the checkpoint of the last step is there
                 raise self._interrupted(", and saved") from None
         self.outputs.save_test(result, self.metric.name)
-        check_finite(result)
+        check_finite(result, self.state.algorithm.only_for_training)
         self.outputs.trackers.scalars(self.state.step, scalars(result, self.metric.name))
         return result
 

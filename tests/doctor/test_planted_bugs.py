@@ -62,6 +62,7 @@ BUGS = {
     "OneShotOnly": {"ways and shots"},
     "LostTensor": {"save and load"},
     "ForgetsWhatTestsRead": {"save and load"},
+    "ForgetsAChoice": {"save and load"},
     "ForgetsWhatIsNotThere": {"save and load"},
     "AdaptationPathWithoutEnd": {"adaptation path"},
     "AdaptationPathWithoutStart": {"adaptation path"},
@@ -100,6 +101,19 @@ def test_nothing_is_wrong_with_a_sound_one(name: str) -> None:
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found_by_the_checks_that_are_meant_for_it_and_by_no_other(name: str) -> None:
     assert wrong(quick(name)) == BUGS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ForgetsWhatTestsRead", "predictions read what only_for_training names: head.bias, head.weight, model."),
+        ("ForgetsAChoice", "predictions read what only_for_training names: head.bias, head.weight, sign"),
+        ("LostTensor", "something that decides predictions is neither a parameter nor a buffer"),
+    ],
+)
+def test_what_is_lost_between_saving_and_loading_is_said(name: str, said: str) -> None:
+    (finding,) = [finding for finding in quick(name) if finding.name == "save and load"]
+    assert finding.sentence.startswith(said)
 
 
 def test_every_planted_class_is_tried() -> None:

@@ -571,6 +571,21 @@ class ForgetsWhatTestsRead(HeadForTraining):
         return super().only_for_training | {next(f"model.{name}" for name, _ in self.model.named_parameters())}
 
 
+class ForgetsAChoice(HeadForTraining):
+    """Names a buffer among the weights that only training needs that decides predictions, and hides that it is NaN."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.register_buffer("sign", torch.ones(()))
+
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        return super().only_for_training | {"sign"}
+
+    def embed(self, x: Tensor) -> Tensor:
+        return torch.where(self.sign > 0, super().embed(x), super().embed(x).square())
+
+
 class ForgetsWhatIsNotThere(HeadForTraining):
     """Has a misspelt name among the weights that only training needs."""
 

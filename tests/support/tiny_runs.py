@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from metaexp.algorithms.fine_tune import FineTune
 from metaexp.config.check import check
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
@@ -28,6 +29,14 @@ from metaexp.models.base import Network, call
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.run import progress
 from metaexp.run.job import run_job
+
+
+class Forgetful(FineTune):
+    """Says of a weight that tests read that only training needs it."""
+
+    @property
+    def only_for_training(self) -> frozenset[str]:
+        return super().only_for_training | {next(f"model.{name}" for name, _ in self.model.named_parameters())}
 
 
 class Lines(Dataset):

@@ -251,7 +251,7 @@ def _test(
     evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics, chunks=chunks)
     with display.show_progress("test", n_episodes) as advance:
         result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
-    check_finite(result)
+    check_finite(result, algorithm.only_for_training)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from metaexp.core.counted import agreeing, listed
@@ -13,11 +14,21 @@ from metaexp.results.per_class.files import classes_sha256
 from metaexp.results.record import Score
 
 
-def check_finite(result: EvalResult) -> None:
-    """Raise NotFiniteError naming the episodes without a finite result."""
+def check_finite(result: EvalResult, not_saved: Collection[str] = ()) -> None:
+    """Raise NotFiniteError naming the episodes without a finite result.
+
+    Args:
+        result: A result over episodes.
+        not_saved: Names of weights that selected weights are saved without, and that are NaN in a test.
+    """
     bad = [str(i) for i in (~result.per_episode.isfinite()).nonzero().flatten().tolist()]
     if bad:
-        raise NotFiniteError(f"the metric of test {agreeing(len(bad), 'episode')} {listed(bad, 5)} is not finite.")
+        found = f"the metric of test {agreeing(len(bad), 'episode')} {listed(bad, 5)} is not finite."
+        why = (
+            f" If a test reads {listed(sorted(not_saved), 3)}, take it out of only_for_training: what that names is "
+            "not saved with the selected weights, and is NaN here."
+        )
+        raise NotFiniteError(found + (why if not_saved and len(bad) == len(result.per_episode) else ""))
 
 
 def extra_scores(result: EvalResult) -> list[Score]:

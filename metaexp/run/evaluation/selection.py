@@ -36,9 +36,10 @@ class Selected(NamedTuple):
 
 
 def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, Any]) -> Best:
-    """Load the weights to test into the algorithm, and save them as ``checkpoints/best``.
+    """Save the weights to test as ``checkpoints/best``, and load what was saved into the algorithm.
 
-    These did best on validation, or with ``eval.weights=last`` they are those after the last step.
+    These did best on validation, or with ``eval.weights=last`` they are those after the last step. What only training
+    needs is not saved, and is NaN in the algorithm, so that the test is that of the file.
 
     Args:
         setup: What was trained.
@@ -61,7 +62,7 @@ def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, A
     not_saved = setup.state.algorithm.only_for_training
     weights = {name: t for name, t in best.weights.items() if name not in not_saved}
     outputs.save_best(weights, {"step": best.step, "mean": best.mean, **identity})
-    apply_weights(setup.state.algorithm, setup.settings, best.step, best.weights)
+    apply_weights(setup.state.algorithm, setup.settings, best.step, weights)
     return best
 
 

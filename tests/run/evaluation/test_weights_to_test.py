@@ -151,6 +151,18 @@ def test_a_classifier_of_training_classes_is_not_saved_with_the_selected_weights
     assert evaluate_run(folder, display=silent).evaluation.test == record.test
 
 
+def test_a_run_is_tested_with_what_it_saved_so_a_weight_that_is_missing_is_noticed(
+    tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    algorithm = {**SUPERVISED["fine_tune"], "_target_": "tiny_runs.Forgetful"}
+    model = {"_target_": "tiny_runs.Features"}
+    settings = tiny.blobs(tmp_path, train__n_way=6, algorithm=algorithm, model=model)
+    problem = r"episodes 0, 1, .* is not finite\. If a test reads head\.bias, head\.weight, model\..*, take it out of "
+    with pytest.raises(NotFiniteError, match=problem):
+        run_job(settings, folder=tmp_path / "run", display=silent)
+    assert "model.body.weight" in weights_of(tmp_path / "run", "step_000000012")
+
+
 def test_the_last_layer_of_a_regression_is_saved_since_tests_go_on_from_it(
     tiny: ModuleType, tmp_path: Path, silent: Lines
 ) -> None:
