@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from metaexp.config.command_line.override_text import key_of
+from metaexp.config.command_line.override_text import chosen_launcher
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
 from metaexp.core.counted import agreeing, counted, listed
@@ -116,8 +116,7 @@ def _without_lists_that_a_value_replaces(overrides: Sequence[Override]) -> list[
 
 def runs_here(overrides: Sequence[str]) -> bool:
     """Return whether the chosen launcher runs jobs on this machine."""
-    chosen = [line for line in overrides if key_of(line) == "hydra/launcher"]
-    return not chosen or chosen[-1].endswith(_HERE)
+    return (chosen_launcher(overrides) or "basic").endswith(_HERE)
 
 
 def freeze_all(

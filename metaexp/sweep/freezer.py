@@ -53,9 +53,9 @@ class Freezer:
             ConfigError: The job's configuration is wrong. The message lists all mistakes.
             MachineError: Its accelerator is missing on this machine.
         """
-        task = [line for line in overrides if not is_of_hydra(line)]
         if continues_run(overrides):
             return self._freeze_further(number, overrides)
+        task = [line for line in overrides if not is_of_hydra(line)]
         settings, composed, _ = self.composer.job(overrides, Purpose.TRAIN if self.on_this_machine else Purpose.PLAN)
         files = hydra_files(composed) if self.keeps_files else {}
         published = self._of_experiment(settings.experiment)

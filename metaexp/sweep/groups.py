@@ -9,7 +9,7 @@ from typing import Any, Literal
 from hydra.core.override_parser.types import Override
 
 from metaexp.config.accelerators import computes_on_cpu
-from metaexp.config.command_line.override_text import key_of
+from metaexp.config.command_line.override_text import chosen_launcher, key_of
 from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
@@ -129,13 +129,12 @@ def together_problems(overrides: Sequence[str]) -> list[str]:
         for line in overrides
         if key_of(line) == "train.profile" or line.lstrip("+") == "debug=profile"
     ]
-    launchers = [line for line in overrides if key_of(line) == "hydra/launcher"][-1:]
-    found += [
-        f"{line} starts each job by itself, and train.seeds and sweep.together=true train jobs in one process. "
-        "Leave out one of them."
-        for line in launchers
-        if not line.endswith("=basic")
-    ]
+    launcher = chosen_launcher(overrides)
+    if launcher is not None:
+        found.append(
+            f"hydra/launcher={launcher} starts each job by itself, and train.seeds and sweep.together=true train jobs "
+            "in one process. Leave out one of them."
+        )
     return found
 
 

@@ -44,13 +44,6 @@ from metaexp.sweep.queue import SweepQueue, Watcher
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_UNTIL_LEFT = 10.0
 _STOP = "stop"
-_BASIC = "basic"
-
-
-def chosen_launcher(overrides: Sequence[str]) -> str | None:
-    """Return the launcher that the command line chooses; None for the pool of this process, the default."""
-    chosen = [line.partition("=")[2] for line in overrides if key_of(line) == "hydra/launcher"]
-    return None if not chosen or chosen[-1] == _BASIC else chosen[-1]
 
 
 class StopFolder:

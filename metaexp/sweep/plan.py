@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from metaexp.config.command_line.override_text import chosen_launcher
 from metaexp.core.counted import counted
 from metaexp.machine.threads import threads_each
 from metaexp.results.display.wording import NOTHING, format_times
@@ -16,7 +17,6 @@ from metaexp.sweep.expand import runs_here
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
-from metaexp.sweep.launcher import chosen_launcher
 from metaexp.sweep.prepare import Prepared
 from metaexp.sweep.summary import format_counts, format_nothing_reused, format_state, format_trackers_of_copies
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
+from metaexp.config.command_line.override_text import chosen_launcher
 from metaexp.config.project import own_file_options
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import write_atomically
@@ -33,7 +34,7 @@ from metaexp.sweep.folder import (
 )
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
-from metaexp.sweep.launcher import LauncherPool, chosen_launcher
+from metaexp.sweep.launcher import LauncherPool
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.processes.job_process import note_failure
 from metaexp.sweep.processes.pool import Pool, Start, explain_stop_at_once

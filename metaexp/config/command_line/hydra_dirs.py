@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metaexp.config.command_line.override_text import key_of
+from metaexp.config.command_line.override_text import chosen_launcher, key_of
 from metaexp.config.interpolation_check import Reference, interpolations, resolver_problems
 from metaexp.core.errors import ConfigError, first_line
 
@@ -110,8 +110,6 @@ def check_hydra_keys(overrides: Sequence[str], kind: Kind, parse: Callable[[str]
         ConfigError: A key of the other kind is given, the folder or a key of the launcher has several values, or keys
             of a launcher are given and no launcher is chosen.
     """
-    chosen = [line for line in overrides if key_of(line) == "hydra/launcher"]
-    has_launcher = bool(chosen) and chosen[-1].partition("=")[2] != "basic"
     problems = []
     for line in overrides:
         key = key_of(line)
@@ -124,7 +122,7 @@ def check_hydra_keys(overrides: Sequence[str], kind: Kind, parse: Callable[[str]
             problems.append(parsed)
         elif parsed is not None and parsed.is_sweep_override():
             problems.append(f"{line} has several values; give one{' folder' if key.endswith('.dir') else ''}.")
-        elif section == "hydra.launcher" and not has_launcher:
+        elif section == "hydra.launcher" and chosen_launcher(overrides) is None:
             problems.append(f"{line}: {_NO_LAUNCHER}")
     if problems:
         raise ConfigError(problems)

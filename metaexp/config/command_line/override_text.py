@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 EXAMPLES = "key=value without spaces, such as algorithm=maml or train.steps=2000, and several values as seed=0,1,2"
 QUOTE = ". Quote special characters twice: 'key=\"value\"'."
@@ -12,6 +13,16 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 def key_of(line: str) -> str:
     """Return the key or group that an override sets."""
     return line.partition("=")[0].lstrip("+~")
+
+
+def chosen_launcher(overrides: Sequence[str]) -> str | None:
+    """Return the launcher that the command line chooses; None for the pool of this process, the default.
+
+    Args:
+        overrides: Overrides of the command line, of which the last one counts.
+    """
+    chosen = [line.partition("=")[2] for line in overrides if key_of(line) == "hydra/launcher"]
+    return None if not chosen or chosen[-1] == "basic" else chosen[-1]
 
 
 def is_of_hydra(line: str) -> bool:
