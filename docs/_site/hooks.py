@@ -21,6 +21,9 @@ import names
 _LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(metaexp|conf|benchmarks|tests|examples|scripts)(/[^)#\s]*)?\)")
 _EXAMPLE = re.compile(r"\((examples/[\w-]+/)README\.md\)")
 _UP = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(?:README|CONTRIBUTING|CHANGELOG|LICENSE)[\w.]*(?:#[\w-]*)?\)")
+_CELL = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
+_TAG_OR_TEXT = re.compile(r"<[^>]*>|[^<]+")
+_LONG_NAME = re.compile(r"[\w.=/-]{16,}")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -44,8 +47,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn equations into MathML, which browsers show without a script."""
-    return _EQUATION.sub(lambda match: _equation(match[1], html.unescape(match[2]).strip()), content)
+    """Turn equations into MathML, which browsers show without a script, and let long names in tables break."""
+    content = _EQUATION.sub(lambda match: _equation(match[1], html.unescape(match[2]).strip()), content)
+    return _CELL.sub(lambda cell: _TAG_OR_TEXT.sub(_with_breaks, cell[0]), content)
+
+
+def _with_breaks(part: re.Match[str]) -> str:
+    """The tag as it is; the text with ``<wbr>`` in its long names, so that a line may end there and nowhere else."""
+    if part[0].startswith("<"):
+        return part[0]
+    return _LONG_NAME.sub(lambda name: re.sub(r"(?<=\w)[_./=](?=\w)", r"\g<0><wbr>", name[0]), part[0])
 
 
 def _equation(tag: str, latex: str) -> str:

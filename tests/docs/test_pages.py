@@ -140,6 +140,18 @@ def test_equations_become_mathml(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hooks.on_page_content("<span>\\(a\\)</span>", None, None, None) == "<span>\\(a\\)</span>"
 
 
+def test_long_names_in_tables_may_break_between_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("latex2mathml")
+    monkeypatch.syspath_prepend(str(DOCS / "_site"))
+    hooks: Any = load_program("docs/_site/hooks.py")
+    cell = '<td><a href="maml_omniglot_5way_1shot/index.html"><code>algorithm.batch_norm=episode</code></a> 98.40</td>'
+    shown = hooks.on_page_content(cell, None, None, None)
+    assert '<a href="maml_omniglot_5way_1shot/index.html">' in shown
+    assert "<code>algorithm.<wbr>batch_<wbr>norm=<wbr>episode</code></a> 98.40" in shown
+    paragraph = "<p><code>algorithm.batch_norm=episode</code></p>"
+    assert hooks.on_page_content(paragraph, None, None, None) == paragraph
+
+
 @pytest.mark.parametrize(
     ("place", "link", "is_kept"),
     [
