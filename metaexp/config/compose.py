@@ -14,13 +14,13 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from metaexp.config.check import check
-from metaexp.config.classes.values import format_nearest
 from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, read_hydra_dir, read_sweep_dir
 from metaexp.config.command_line.override_text import is_of_hydra, key_of, quote_home
 from metaexp.config.command_line.overrides import apply, parse, sort_overrides
+from metaexp.config.composition_errors import format_in_one_line
 from metaexp.config.hydra_internals import copy_of
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import make_loader
@@ -28,7 +28,7 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
 from metaexp.config.yaml_files import dump_yaml
-from metaexp.core.errors import ConfigError, first_line
+from metaexp.core.errors import ConfigError
 
 version.setbase("1.3")
 
@@ -161,6 +161,20 @@ class Composer:
         task = [line for line in overrides if not is_of_hydra(line)]
         return Job(settings, Composed(composed.config, composed.part, task), run_dir)
 
+    def check_hydra(self, overrides: Sequence[str]) -> None:
+        """Check what overrides say about Hydra's own section, where nothing else is composed of them.
+
+        Args:
+            overrides: The overrides, of which those of other sections are left out.
+
+        Raises:
+            ConfigError: One is wrong. The message lists all mistakes.
+        """
+        given = sort_overrides([line for line in overrides if is_of_hydra(line)], self.loader)
+        problems = given.problems or self.compose(given.choices).part.problems
+        if problems:
+            raise ConfigError(problems)
+
     def compose(self, overrides: Sequence[str]) -> Composed:
         """Compose a configuration by Hydra's rules, unchecked.
 
@@ -171,9 +185,9 @@ class Composer:
             config, (part, shown) = self.loader.compose(self.config_name, list(overrides), _split_off_hydra)
             HydraConfig.instance().cfg = shown
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_format_in_one_line(error)) from error
+            raise ConfigError(format_in_one_line(error, overrides)) from error
         except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"a configuration file cannot be read: {_format_in_one_line(error)}") from error
+            raise ConfigError(f"a configuration file cannot be read: {format_in_one_line(error)}") from error
         return Composed(config, part)
 
     def sweep_folder(self, overrides: Sequence[str], configs: Sequence[Mapping[str, Any]] = ()) -> Path | None:
@@ -254,35 +268,3 @@ def _split_off_hydra(config: DictConfig, whole: bytes) -> tuple[DictConfig, tupl
     OmegaConf.set_struct(config, False)
     del config["hydra"]
     return config, (part, shown)
-
-
-def _format_unknown_hydra_key(key: str, siblings: Sequence[object]) -> str:
-    """A key of Hydra's section that is not there, and those beside it that are."""
-    section, _, name = key.rpartition(".")
-    known = [str(sibling) for sibling in siblings if not str(sibling).startswith("_")]
-    listed = f"Known: {', '.join(known)}." if known else "It has none."
-    choose = " Choose another launcher in the same command: hydra/launcher=NAME." if section == "hydra.launcher" else ""
-    return f"{key} is not a key of {section}.{format_nearest(name, known)} {listed}{choose}"
-
-
-def _format_in_one_line(error: BaseException) -> str:
-    """An error of Hydra or YAML in one line, without the list of folders it searched."""
-    cause = error.__cause__
-    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and str(cause.full_key).startswith("hydra."):
-        return _format_unknown_hydra_key(str(cause.full_key), list(cause.parent_node or ()))
-    text = str(error) or (str(cause) if cause else type(error).__name__)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept: list[str] = []
-    for line in lines:
-        if line.startswith(("Config search path", "Search path", "provider=")):
-            break
-        if line.startswith("To append to your"):  # for a mistyped key this advice adds the typo
-            continue
-        kept.append(line)
-    if cause is not None and text.startswith("Error merging override"):
-        kept.append(f"({first_line(cause)}).")
-    if any("Could not override" in line and "@experiment." in line for line in kept):
-        kept.append("The first line of an experiment must be `# @package _global_`; let every other line follow it.")
-    elif any("Could not override" in line and "@" in line for line in kept):
-        kept.append("In a file of a group, name the other group from the root: override /model@_global_.model: ...")
-    return " ".join(kept)

@@ -12,8 +12,6 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.sweep.frozen_job import FrozenJob
 
-_OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher.", "hydra.sweep.dir")
-
 
 class Freezer:
     """Makes frozen jobs from overrides and the configuration files as they are now.
@@ -53,9 +51,10 @@ class Freezer:
             ConfigError: The job's configuration is wrong. The message lists all mistakes.
             MachineError: Its accelerator is missing on this machine.
         """
-        if continues_run(overrides):
-            return self._freeze_further(number, overrides)
         task = [line for line in overrides if not is_of_hydra(line)]
+        if continues_run(overrides):
+            self.composer.check_hydra(overrides)
+            return self._freeze_further(number, task)
         settings, composed, _ = self.composer.job(overrides, Purpose.TRAIN if self.on_this_machine else Purpose.PLAN)
         files = hydra_files(composed) if self.keeps_files else {}
         published = self._of_experiment(settings.experiment)
@@ -74,12 +73,11 @@ class Freezer:
             files=files,
         )
 
-    def _freeze_further(self, number: int, overrides: Sequence[str]) -> FrozenJob:
-        """Compose and check a job that continues a run. A launcher and the sweep's folder are not of the job."""
+    def _freeze_further(self, number: int, task: Sequence[str]) -> FrozenJob:
+        """Compose and check a job that continues a run."""
         from metaexp.run.initial.parent import read_further
 
         purpose = Purpose.CONTINUE if self.on_this_machine else Purpose.PLAN_FURTHER
-        task = [line for line in overrides if not key_of(line).startswith(_OF_THE_SWEEP)]
         further = read_further(task, self.composer.config_dir, purpose)
         settings = further.settings
         return FrozenJob(

@@ -59,6 +59,26 @@ def test_a_launcher_and_the_folder_are_of_the_sweep_and_other_keys_of_hydra_are_
         prepare([*ASKED, "hydra.job.chdir=true"], CONF, "config")
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["hydra/launcher@hydra.launcher=joblib"], "takes no package. Write hydra/launcher=joblib"),
+        (["hydra/launcher=nope"], "hydra/launcher=nope is not there. Known: basic, joblib"),
+        (["hydra/launcherz=joblib"], "hydra/launcherz cannot be set"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_job=2"], r"hydra\.launcher\.n_job is not .* Did you mean n_jobs"),
+        (["hydra/launcher=joblib", "hydra.launcher._target_=os.system"], "it must be a plugin of Hydra"),
+        (["hydra.sweep.dirs=further"], r"hydra\.sweep\.dirs is not a key of hydra\.sweep\. Did you mean dir"),
+    ],
+)
+def test_a_launcher_and_a_folder_are_checked_as_without_an_earlier_run(
+    family: ModuleType, given: list[str], problem: str
+) -> None:
+    train_parent(family)
+    for asked in (ASKED, ["train.steps=16,20"]):
+        with pytest.raises(ConfigError, match=problem):
+            prepare([*asked, *given], CONF, "config")
+
+
 def test_a_job_with_a_parent_is_another_than_one_without(family: ModuleType) -> None:
     train_parent(family)
     job, _ = prepare(ASKED, CONF, "config").jobs

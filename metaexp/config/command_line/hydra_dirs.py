@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metaexp.config.command_line.override_text import chosen_launcher, key_of
+from metaexp.config.command_line.override_text import chosen_launcher, key_of, packaged_key
 from metaexp.config.interpolation_check import Reference, interpolations, resolver_problems
 from metaexp.core.errors import ConfigError, first_line
 
@@ -115,8 +115,9 @@ def check_hydra_keys(overrides: Sequence[str], kind: Kind, parse: Callable[[str]
         key = key_of(line)
         section = "hydra.launcher" if key.startswith("hydra.launcher.") else key
         own = key == f"hydra.{kind}.dir" or section in ("hydra/launcher", "hydra.launcher")
-        parsed = parse(line) if own else None
-        if section in _OF_THE_OTHER[kind] and line != "hydra/launcher=basic":
+        parsed = parse(line) if own else packaged_key(line)
+        is_basic = section == "hydra/launcher" and chosen_launcher([line]) is None
+        if section in _OF_THE_OTHER[kind] and not is_basic:
             problems.append(f"{line}: {_OF_THE_OTHER[kind][section]}")
         elif isinstance(parsed, str):
             problems.append(parsed)

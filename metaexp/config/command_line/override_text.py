@@ -21,13 +21,25 @@ def chosen_launcher(overrides: Sequence[str]) -> str | None:
     Args:
         overrides: Overrides of the command line, of which the last one counts.
     """
-    chosen = [line.partition("=")[2] for line in overrides if key_of(line) == "hydra/launcher"]
+    chosen = [line.partition("=")[2].strip("'\" ") for line in overrides if key_of(line) == "hydra/launcher"]
     return None if not chosen or chosen[-1] == "basic" else chosen[-1]
 
 
 def is_of_hydra(line: str) -> bool:
     """Return whether an override is about Hydra's own section, such as ``++hydra.run.dir=mine``."""
     return re.match(r"hydra([./@]|$)", key_of(line)) is not None
+
+
+def packaged_key(line: str) -> str | None:
+    """Return why an override of Hydra's section that names a package cannot be; None for any other override.
+
+    With a package, as in ``hydra/launcher@hydra.launcher=joblib``, it would choose no launcher.
+    """
+    key, at, package = key_of(line).partition("@")
+    if not at or not is_of_hydra(line):
+        return None
+    without = line.replace(f"@{package}", "", 1)
+    return f"{line}: a key of Hydra takes no package. Write {without.lstrip('+') if '/' in key else without}."
 
 
 def quote_home(line: str) -> str:

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.classes.values import format_nearest, format_setting
-from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, is_of_hydra, quote_home
+from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, is_of_hydra, packaged_key, quote_home
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.errors import first_line
@@ -169,7 +169,7 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     if parsed.is_add() and parsed.key_or_group in _GROUPS and is_group(parsed, loader):  # Hydra's habit: +experiment=
         return parse(line.removeprefix("+"), loader)
     parsed.config_loader = loader  # a glob asks it for the files
-    return _values_problem(parsed) or parsed
+    return packaged_key(line) or _values_problem(parsed) or parsed
 
 
 def _values_problem(override: Override) -> str | None:

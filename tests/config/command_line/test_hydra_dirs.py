@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
+from metaexp.config.command_line.override_text import chosen_launcher
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
@@ -134,6 +135,16 @@ def test_what_only_the_other_kind_uses_is_refused(
             "++hydra.launcher.n_jobs=2: the basic launcher, which is chosen",
         ),
         (
+            ["train", "-m", "seed=0,1", "hydra/launcher@hydra.launcher=joblib"],
+            "hydra/launcher@hydra.launcher=joblib: a key of Hydra takes no package. Write hydra/launcher=joblib.",
+        ),
+        (["plan", "++hydra/launcher@x=joblib,basic"], "takes no package. Write hydra/launcher=joblib,basic."),
+        (["plan", "hydra.sweep.dir@x=mine"], "hydra.sweep.dir@x=mine: a key of Hydra takes no package."),
+        (["train", "hydra/job_logging@x=none"], "takes no package. Write hydra/job_logging=none."),
+        (["plan", "seed=0,1", "hydra/launcher='nope'"], "hydra/launcher=nope is not there. Known: basic, joblib"),
+        (["plan", "model@embedding=mlp"], "model@embedding=mlp: no file chooses model@embedding. Write model=mlp."),
+        (["train", "+task@train=5way_5shot"], "no file chooses task@train. Write task=5way_5shot."),
+        (
             ["plan", "hydra/launcher=joblib", "+hydra.launcher.n_jobs=2", "hydra/launcher=basic"],
             "+hydra.launcher.n_jobs=2: the basic launcher,",
         ),
@@ -146,6 +157,20 @@ def test_what_would_have_no_effect_on_hydra_is_refused(
     assert main([*words, "dataset=glyphs"]) == 2
     assert problem in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_ones_own_may_name_a_package_that_the_command_line_then_chooses(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("defaults:\n  - config\n  - clip@schedule: none\n  - _self_\n")
+    composer = Composer(tmp_path, "mine")
+    chosen = composer.compose(["clip@schedule=norm"]).config
+    assert chosen.schedule._target_ == "metaexp.core.optim.ClipNorm"
+    assert chosen.clip == composer.compose([]).config.clip
+
+
+@pytest.mark.parametrize("chosen", ["basic", "'basic'"])
+def test_the_basic_launcher_is_the_pool_of_this_process_however_it_is_written(chosen: str) -> None:
+    assert chosen_launcher([f"hydra/launcher={chosen}"]) is None
+    assert chosen_launcher([f"hydra/launcher={chosen.replace('basic', 'joblib')}"]) == "joblib"
 
 
 @pytest.mark.parametrize("plus", ["", "++"])
