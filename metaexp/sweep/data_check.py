@@ -34,12 +34,12 @@ _SAME_FOR_EACH = (ExitCode.BUG, ExitCode.CONFIG, ExitCode.DATA)
 
 
 class UnusableData(NamedTuple):
-    """Data that cannot be loaded.
+    """Data that cannot be loaded, or cannot be trained on by several jobs together.
 
     Attributes:
         jobs: The jobs that need them.
         code: The exit code with which each of them would end.
-        error: Why they cannot be loaded.
+        error: Why they cannot start.
     """
 
     jobs: list[FrozenJob]
@@ -96,7 +96,7 @@ def unusable_data(
             continue
         note = None
         for _ in range(tries):
-            note = None if stop() else _load(group[0], begin, print_line, stop)
+            note = None if stop() else try_out(group[:1], begin, print_line, stop)
             if note is None or note.exit_code not in _SAME_FOR_EACH:
                 break
         if note is not None and note.exit_code in _SAME_FOR_EACH:
@@ -107,11 +107,42 @@ def unusable_data(
     return found
 
 
+def try_out(
+    jobs: Sequence[FrozenJob], begin: Start, print_line: Callable[[str], None], stop: Callable[[], bool]
+) -> Note | None:
+    """Load the data of a job in a process of its own, or see there whether several jobs can be trained together.
+
+    Args:
+        jobs: The jobs.
+        begin: Starts the process.
+        print_line: Called with the lines that it prints.
+        stop: Called regularly. Once it returns True, the process is killed.
+
+    Returns:
+        How that ended; None if it is not known.
+    """
+    with TemporaryDirectory(prefix="metaexp-check-") as place:
+        folders = [Path(place, str(job.number)) for job in jobs]
+        for job, folder in zip(jobs, folders, strict=True):
+            folder.mkdir()
+            write_frozen(job, folder)
+        process = begin(*folders, only_check=True)
+        try:
+            _wait(process, folders[0] / LOG_FILE, print_line, stop)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        with suppress(RunFolderError):
+            return read_note(folders[0])
+    return None
+
+
 def refusal(found: Sequence[UnusableData], n_jobs: int) -> MetaexpError:
     """Return the error of a command none of whose jobs can start.
 
     Args:
-        found: Data that cannot be loaded; at least one.
+        found: Why jobs cannot start; at least one reason.
         n_jobs: How many jobs there are in all.
     """
     problems = [data.format(n_jobs) for data in found]
@@ -136,23 +167,6 @@ def _sources(job: FrozenJob) -> Sources | None:
         if spec.path.startswith("metaexp."):
             dataset = make(spec, Dataset)  # type: ignore[type-abstract]
             return dataset.sources(Path(job.config["paths"]["data"]).expanduser())
-    return None
-
-
-def _load(job: FrozenJob, begin: Start, print_line: Callable[[str], None], stop: Callable[[], bool]) -> Note | None:
-    """Load the data of a job in a process of its own, and return how that ended; None if that is not known."""
-    with TemporaryDirectory(prefix="metaexp-data-") as place:
-        folder = Path(place)
-        write_frozen(job, folder)
-        process = begin(folder, only_data=True)
-        try:
-            _wait(process, folder / LOG_FILE, print_line, stop)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        with suppress(RunFolderError):
-            return read_note(folder)
     return None
 
 

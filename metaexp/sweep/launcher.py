@@ -101,8 +101,8 @@ class Task:
         job = sweep.job(config.job)
         started: list[JobProcess] = []  # not in self, which is pickled when the job goes back into the queue
 
-        def begin(folder: Path, /, *others: Path, only_data: bool = False) -> JobProcess:
-            process = start(folder, *others, trusted=self.packages, threads=self.threads, only_data=only_data)
+        def begin(folder: Path, /, *others: Path, only_check: bool = False) -> JobProcess:
+            process = start(folder, *others, trusted=self.packages, threads=self.threads, only_check=only_check)
             started.append(process)
             return started[-1]
 

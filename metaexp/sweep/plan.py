@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from metaexp.config.classes.targets import trust_arguments
 from metaexp.config.command_line.override_text import chosen_launcher
 from metaexp.core.counted import counted
 from metaexp.machine.threads import threads_each
@@ -18,7 +19,9 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.prepare import Prepared
+from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.sweep.summary import format_counts, format_nothing_reused, format_state, format_trackers_of_copies
+from metaexp.sweep.together_check import apart_only
 
 
 def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
@@ -48,6 +51,10 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
     notes = [format_nothing_reused(outputs)] if prepared.options.reuse and prepared.sweep is None and not reused else []
     if runs_here(overrides):
         notes += [f"data that cannot be loaded: {data.format(len(left))}" for data in missing_data(left)]
+    if measure is not None and in_pool and options.together and prepared.sweep is None:
+        with open_job_starter(trust_arguments(), 1, measure, fork=False) as begin:
+            apart = apart_only(left, begin, measure, lambda: False)
+        notes += [f"will not start: {group.format(len(left))}" for group in apart]
     lines = [*prepared.notes, *notes, f"{_format_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
         what = f"the same as job {same[job.number]}" if job.number in same else _format_job(job, states, said)
@@ -57,7 +64,8 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
         lines.append(f"{_format_n_jobs(len(same))} repeat other jobs and will not run")
     groups = in_groups(left, together=options.together)
     if len(groups) < len(left):
-        lines.append(f"they train together in {counted(len(groups), 'process')}, which takes less")
+        checked = "" if measure else "; the command checks whether they can, and so does --measure"
+        lines.append(f"they train together in {counted(len(groups), 'process')}, which takes less{checked}")
     lines += format_trackers_of_copies(jobs, reused)
     lines.append(_format_total(left, times, outputs, at_once))
     return "\n".join(lines)

@@ -48,6 +48,7 @@ from metaexp.sweep.summary import (
     format_table,
     format_trackers_of_copies,
 )
+from metaexp.sweep.together_check import apart_only
 from metaexp.tracking.wandb_names import notes_of_one_run
 
 
@@ -139,7 +140,8 @@ def _open_starter(
     together = prepared.options.together
     at_once = jobs_at_once(prepared.options.n_jobs, prepared.jobs, together=together)
     is_pool = chosen_launcher(overrides) is None
-    fork = is_pool and prepared.options.fork and len(in_groups(left, together=together)) > 1
+    n_processes = len(in_groups(left, together=together)) + (together and prepared.sweep is None)  # one checks them
+    fork = is_pool and prepared.options.fork and n_processes > 1
     with open_job_starter(trust_arguments(), threads_each(at_once), display.print_line, fork=fork) as begin:
         yield begin
 
@@ -152,7 +154,7 @@ def _check_data(
     begin: Start,
     command: Sequence[str],
 ) -> list[UnusableData]:
-    """Find data of the jobs that cannot be loaded here.
+    """Find data of the jobs that cannot be loaded here, and jobs of a new sweep that cannot be trained together.
 
     Raises:
         MetaexpError: No job could start, or ``sweep.on_error=stop`` ends the sweep with the first that cannot.
@@ -167,6 +169,10 @@ def _check_data(
         found = unusable_data(
             left, begin, display.print_line, lambda: bool(stop), together=options.together, tries=tries
         )
+        if options.together and prepared.sweep is None:
+            known = {job.number for data in found for job in data.jobs}
+            others = [job for job in left if job.number not in known]
+            found += apart_only(others, begin, display.print_line, lambda: bool(stop))
     if stop:
         raise stopped_by(stop.signal_number, " before a job began", shlex.join(command))
     n_unusable = sum(len(data.jobs) for data in found)

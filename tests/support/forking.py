@@ -73,7 +73,7 @@ class Forked:
 
 
 def start(
-    folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: int | None = None, only_data: bool = False
+    folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: int | None = None, only_check: bool = False
 ) -> JobProcess:
     """Start a worker by forking. Replaces :func:`metaexp.sweep.processes.job_process.start`."""
     if (failed := unless_log_opens(folder)) is not None:
@@ -81,7 +81,7 @@ def start(
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        arguments = worker_arguments([folder, *others], trusted, threads, only_data=only_data)
+        arguments = worker_arguments([folder, *others], trusted, threads, only_check=only_check)
         _in_child(lambda: worker.main(arguments), read_end, folder / LOG_FILE)
     os.close(read_end)
     return JobProcess(folder, Forked(pid, write_end))

@@ -58,7 +58,7 @@ def of_files(family: ModuleType) -> list[str]:
 def test_a_sweep_without_its_data_gives_one_error_and_no_folder(
     family: ModuleType, monkeypatch: pytest.MonkeyPatch, seeds: str
 ) -> None:
-    monkeypatch.setattr(data_check, "_load", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(data_check, "try_out", lambda *_: pytest.fail("a process was started"))
     with pytest.raises(DataError) as raised:
         run_all([*NO_FOLDER, f"seed={seeds}"], None, "config", Recorded())
     where = "" if seeds == "0" else "every job: "
@@ -121,11 +121,15 @@ def test_on_error_retry_loads_data_again(family: ModuleType) -> None:
     assert display.lines.count("Reading lines.txt.") == 3
 
 
-def test_seeds_of_one_process_load_their_data_only_there(family: ModuleType) -> None:
-    overrides, display = [*of_files(family), "train.seeds=3"], Recorded()
+def test_seeds_of_one_process_without_their_data_give_one_error_and_no_folder(family: ModuleType) -> None:
+    overrides, display = [*of_files(family), "train.seeds=3", "model.dropout=0"], Recorded()
     Path("data/lines.txt").write_text("damaged")
-    assert run_all(overrides, CONF, "config", display) == ExitCode.JOBS_FAILED
-    assert "Reading lines.txt." not in display.lines
+    with pytest.raises(DataError, match=r"^every job: lines\.txt is damaged\. Fetch it again\.$"):
+        run_all(overrides, CONF, "config", display)
+    assert display.lines.count("Reading lines.txt.") == 1
+    assert not Path("outputs").exists()
+    Path("data/lines.txt").write_text("fine")
+    assert run_all(overrides, CONF, "config", display) == 0
 
 
 def test_ctrl_c_gives_up_loading(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,12 +169,12 @@ def test_a_process_that_only_loads_is_forked_from_the_warm_parent(
     forked: list[list[str]] = []
     begin = WarmStarter.fork
 
-    def fork(starter: WarmStarter, folders: list[Path], *, only_data: bool) -> ForkedProcess | None:
-        forked.append([*(folder.name for folder in folders), str(only_data)])
-        return begin(starter, folders, only_data=only_data)
+    def fork(starter: WarmStarter, folders: list[Path], *, only_check: bool) -> ForkedProcess | None:
+        forked.append([*(folder.name for folder in folders), str(only_check)])
+        return begin(starter, folders, only_check=only_check)
 
     monkeypatch.setattr(WarmStarter, "fork", fork)
     with pytest.raises(DataError, match=r"^every job: .*\.png"):
         run_all([*words, *task, "seed=0,1"], None, "config", Recorded())
-    assert [only_data for _, only_data in forked] == ["True"]
+    assert [only_check for _, only_check in forked] == ["True"]
     assert not Path("outputs").exists()

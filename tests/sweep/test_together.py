@@ -15,11 +15,14 @@ from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.results.record import read_record
 from metaexp.run.progress import Lines
+from metaexp.sweep import together_check
 from metaexp.sweep.groups import in_groups
 from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
+from metaexp.sweep.processes.job_process import start
 from metaexp.sweep.run import run_all
+from metaexp.sweep.together_check import apart_only
 
 CONF = Path("conf")
 SILENT = Lines(Console(quiet=True))
@@ -132,9 +135,64 @@ def test_a_kill_ends_all_of_them_and_the_same_command_goes_on(family: ModuleType
         assert "continues after step 6" in (folder_of(number) / "run.log").read_text()
 
 
-def test_what_cannot_be_trained_together_is_said_for_each_job(
+DROPOUT = "several runs of Cases cannot be trained together: .* list the seeds: -m seed=0,1,2"
+
+
+def test_what_cannot_be_trained_together_is_refused_before_there_is_a_folder(family: ModuleType) -> None:
+    for given in (["train.seeds=2"], ["seed=0,1", "sweep.together=true"], ["train.seeds=2", "sweep.fork=false"]):
+        with pytest.raises(ConfigError, match=f"every job: {DROPOUT}"):
+            run_all([*family.COMMON, *given], CONF, "config", SILENT)
+    assert main(["train", "--config-dir", str(CONF), *family.COMMON, "train.seeds=[3,5]"]) == 2
+    assert not Path("outputs").exists()
+
+
+def test_an_algorithm_that_takes_one_task_at_a_time_is_refused_before_there_is_a_folder(family: ModuleType) -> None:
+    given = ["algorithm=proto_net", "dataset=glyphs", "model=conv4", "device=cpu", "train.seeds=2", "train.steps=2"]
+    with pytest.raises(ConfigError, match="ProtoNet with this network computes one task at a time"):
+        run_all([*given, "tracker=files"], None, "config", SILENT)
+    assert not Path("outputs").exists()
+
+
+def test_groups_that_can_be_trained_together_start_beside_one_that_cannot(
     family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert run_all([*family.COMMON, "train.seeds=2", "model.dropout=0,0.5"], CONF, "config", SILENT) == 10
+    out = capsys.readouterr().out
+    assert "2 of 4 jobs completed, 2 failed" in out
+    assert out.count("FAILED, ") == 2
+    assert len(processes("begins")) == 2
+
+
+def test_groups_that_differ_in_the_size_of_a_number_alone_are_checked_once(
+    family: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[list[str]] = []
+    monkeypatch.setattr(together_check, "try_out", lambda jobs, *_: checked.append([job.what for job in jobs]))
+    given = [*family.COMMON, "train.seeds=3", "model.dropout=0.0,0.5", "algorithm.inner_lr=0.1,0.2"]
+    jobs = prepare(given, CONF, "config").jobs
+    assert apart_only(jobs, start, print, lambda: False) == []
+    assert [[line.split()[0] for line in pair] for pair in checked] == [
+        ["model.dropout=0.0"] * 2,
+        ["model.dropout=0.5"] * 2,
+    ]
+    checked.clear()
+    apart_only(jobs[:1], start, print, lambda: False)
+    assert checked == []
+
+
+def test_a_plan_that_measures_says_what_cannot_be_trained_together(family: ModuleType) -> None:
+    given = [*family.COMMON, "train.seeds=2"]
+    prepared = prepare(given, CONF, "config")
+    assert "will not start: every job: several runs of Cases cannot be" in format_plan(prepared, given, lambda _: None)
+    assert "the command checks whether they can" in format_plan(prepared, given)
+    fine = [*given, NO_NOISE]
+    assert "will not start" not in format_plan(prepare(fine, CONF, "config"), fine, lambda _: None)
+
+
+def test_what_only_jobs_find_that_train_together_is_said_for_each(
+    family: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaexp.sweep.run.apart_only", lambda *_: [])
     assert run_all([*family.COMMON, "train.seeds=2"], CONF, "config", SILENT) == 10  # dropout
     out = capsys.readouterr().out
     assert out.count("FAILED, ConfigError: several runs of Cases cannot be trained together") == 1

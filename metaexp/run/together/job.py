@@ -12,6 +12,7 @@ from metaexp.config.check import check
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import MetaexpError
+from metaexp.data.base import Progress
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import StopRequest, stop_on_signals
@@ -28,7 +29,7 @@ from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Display, default_display
 from metaexp.run.session import Session
 from metaexp.run.together.labelled import Labelled
-from metaexp.run.together.lockstep import Member, run_members
+from metaexp.run.together.lockstep import Member, run_members, stacked_gradient
 
 
 @dataclass
@@ -89,6 +90,24 @@ def run_together(
         run_members(members, stop, shown)
         errors |= {number: m.error for number, m in zip(begun, members, strict=True) if m.error is not None}
         return [errors.get(number) for number in range(len(starts))]
+
+
+def check_together(runs: Sequence[Settings], progress: Progress) -> None:
+    """Check whether new runs can be trained together: build them, and compute the gradients of their first step.
+
+    Args:
+        runs: Their settings, of which two are enough if they differ as those of :func:`run_together` may.
+        progress: Takes lines about what is done meanwhile, such as a download.
+
+    Raises:
+        MetaexpError: They cannot be trained together, or none of them can begin.
+    """
+    with use_device(runs[0].device) as compute:
+        dataset = load_dataset(runs[0], compute, progress)
+        parts = [build(run, compute, progress, dataset=dataset) for run in runs]
+        setups = [training_setup(run, SINGLE, compute, own) for run, own in zip(runs, parts, strict=True)]
+        if all(setup.step is not None for setup in setups):
+            stacked_gradient(setups).check(0)
 
 
 def _read(stack: ExitStack, start: Start) -> Start:

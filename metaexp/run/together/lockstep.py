@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from metaexp.machine.collector import collect_as_usual
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, Interrupted, StopRequest
 from metaexp.results.record import RunRecord
+from metaexp.run.build import TrainingSetup
 from metaexp.run.chunk_size import training_chunk
 from metaexp.run.progress import Advance, Display
 from metaexp.run.session import Session
@@ -117,7 +118,7 @@ def _train(members: Sequence[Member], stop: StopRequest, display: Display) -> No
         own = {member: stack.enter_context(member.show_progress()) for member in members if member.error is None}
         while now := _lowest(members):
             if gradient is None or gradient.steps != [member.step for member in now]:
-                gradient = _stacked(now)
+                gradient = stacked_gradient([member.session.setup for member in now])
                 gradient.check(now[0].trainer.state.step)
             with _count_training_time(now):
                 with stop.abort_on_signal(ABORT_SECONDS):
@@ -132,9 +133,13 @@ def _train(members: Sequence[Member], stop: StopRequest, display: Display) -> No
             advance(min(member.trainer.state.step for member in now))
 
 
-def _stacked(members: Sequence[Member]) -> StackedGradient:
-    """The gradient of these runs, of so many tasks at once as fit the memory that one run may take."""
-    setup, steps = members[0].session.setup, [member.step for member in members]
+def stacked_gradient(setups: Sequence[TrainingSetup]) -> StackedGradient:
+    """Return the gradient of several runs, of so many tasks at once as fit the memory that one run may take.
+
+    Args:
+        setups: The runs, each of which has steps to make.
+    """
+    setup, steps = setups[0], [setup.step for setup in setups if setup.step is not None]
     tasks = sum(step.tasks for step in steps)
     chunk = training_chunk(
         setup.settings.train.shape, setup.parts.dataset.input_shape, setup.parts.algorithm, setup.compute, tasks

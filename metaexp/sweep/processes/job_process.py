@@ -21,7 +21,7 @@ from metaexp.tracking.wandb_names import OF_ONE_RUN
 BUSY = 75
 """Exit code of a worker that does nothing because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
 
-ONLY_DATA = "--only-data"
+ONLY_CHECK = "--only-check"
 """Argument of a worker that only loads the data of a job, and then ends."""
 
 
@@ -170,7 +170,7 @@ class _NotStarted:
 
 
 def start(
-    folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int | None = None, only_data: bool = False
+    folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int | None = None, only_check: bool = False
 ) -> JobProcess:
     """Start a process that begins or resumes a job. Its output is appended to ``output.log`` in the job's folder.
 
@@ -179,9 +179,10 @@ def start(
         others: The folders of jobs that are trained together with it.
         trusted: Packages whose classes the job may use.
         threads: Value of ``device.threads`` if the job's configuration leaves it open.
-        only_data: Whether the process only loads the data of the job, to see whether they can be loaded.
+        only_check: Whether the process only loads the data of the job, to see whether they can be loaded, and whether
+            the job can be trained together with the others.
     """
-    arguments = worker_arguments([folder, *others], trusted, threads, only_data=only_data)
+    arguments = worker_arguments([folder, *others], trusted, threads, only_check=only_check)
     command = [sys.executable, "-P", "-m", "metaexp.sweep.processes.worker", *arguments]
     if (failed := unless_log_opens(folder)) is not None:
         return failed
@@ -193,7 +194,7 @@ def start(
 
 
 def worker_arguments(
-    folders: Sequence[Path], trusted: Sequence[str], threads: int | None, *, only_data: bool = False
+    folders: Sequence[Path], trusted: Sequence[str], threads: int | None, *, only_check: bool = False
 ) -> list[str]:
     """Return the arguments of :mod:`.worker` for a job, or for several that are trained together.
 
@@ -201,10 +202,10 @@ def worker_arguments(
         folders: The folder of each job.
         trusted: As for :func:`start`.
         threads: As for :func:`start`.
-        only_data: As for :func:`start`.
+        only_check: As for :func:`start`.
     """
     given = [] if threads is None else ["--threads", str(threads)]
-    given += [ONLY_DATA] if only_data else []
+    given += [ONLY_CHECK] if only_check else []
     return [*map(str, folders), *given, *(word for package in trusted for word in ("--trust", package))]
 
 

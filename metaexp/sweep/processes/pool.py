@@ -37,8 +37,8 @@ def explain_stop_at_once(stop: StopRequest, what: str, folder: Path, command: st
 class Start(Protocol):
     """Starts a process that begins or resumes the job in a folder, together with those in other folders."""
 
-    def __call__(self, folder: Path, /, *others: Path, only_data: bool = False) -> JobProcess:
-        """Start it; with ``only_data``, one that only loads the data of the job, to see whether they can be loaded."""
+    def __call__(self, folder: Path, /, *others: Path, only_check: bool = False) -> JobProcess:
+        """Start it; with ``only_check``, one that only loads data and sees whether jobs train together."""
 
 
 class RunningJob(Protocol):

@@ -23,7 +23,7 @@ from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, 
 from metaexp.sweep.frozen_job import read_frozen
 from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.processes.job_process import (
-    ONLY_DATA,
+    ONLY_CHECK,
     JobProcess,
     Process,
     job_environment,
@@ -85,32 +85,33 @@ class WarmStarter:
         self._parents: list[WarmParent] = []
         self._state: State | None = None
 
-    def __call__(self, folder: Path, /, *others: Path, only_data: bool = False) -> JobProcess:
-        """Begin or continue the job in a folder, together with those in other folders, or only load its data."""
-        if self.deaths >= _MOST_DEATHS or not (only_data or _is_for_cpu(folder)):
-            return self.spawn(folder, *others, only_data=only_data)
-        return unless_log_opens(folder) or JobProcess(folder, _Forked(self, [folder, *others], only_data=only_data))
+    def __call__(self, folder: Path, /, *others: Path, only_check: bool = False) -> JobProcess:
+        """Begin or continue the job in a folder, together with those in other folders, or only check them."""
+        only_loads = only_check and not others
+        if self.deaths >= _MOST_DEATHS or not (only_loads or _is_for_cpu(folder)):
+            return self.spawn(folder, *others, only_check=only_check)
+        return unless_log_opens(folder) or JobProcess(folder, _Forked(self, [folder, *others], only_check=only_check))
 
-    def spawn(self, *folders: Path, only_data: bool) -> JobProcess:
-        """Begin or continue the jobs in some folders, in a new Python process, or only load the data of one.
+    def spawn(self, *folders: Path, only_check: bool) -> JobProcess:
+        """Begin or continue the jobs in some folders, in a new Python process, or only check them.
 
         Args:
             *folders: Their folders.
-            only_data: Whether only data are loaded.
+            only_check: As for :func:`.job_process.start`.
         """
-        return start(*folders, trusted=self.packages, threads=self.threads, only_data=only_data)
+        return start(*folders, trusted=self.packages, threads=self.threads, only_check=only_check)
 
-    def fork(self, folders: Sequence[Path], *, only_data: bool) -> ForkedProcess | None:
+    def fork(self, folders: Sequence[Path], *, only_check: bool) -> ForkedProcess | None:
         """Ask the warm parent for a process.
 
         Args:
             folders: The folders of its jobs.
-            only_data: Whether the process only loads the data of the first.
+            only_check: As for :func:`.job_process.start`.
 
         Returns:
             The process; None after too many deaths of warm parents.
         """
-        arguments = worker_arguments(folders, self.packages, self.threads, only_data=only_data)
+        arguments = worker_arguments(folders, self.packages, self.threads, only_check=only_check)
         while self.deaths < _MOST_DEATHS:
             parent = self._parent()
             process = parent.fork(arguments, folders[0] / LOG_FILE)
@@ -151,10 +152,10 @@ class _Forked:
     The methods are those of :class:`subprocess.Popen`.
     """
 
-    def __init__(self, starter: WarmStarter, folders: Sequence[Path], *, only_data: bool) -> None:
+    def __init__(self, starter: WarmStarter, folders: Sequence[Path], *, only_check: bool) -> None:
         self.starter = starter
         self.folders = folders
-        self.only_data = only_data
+        self.only_check = only_check
         self.last_signal: int | None = None
         self.process: Process = self._begin()
 
@@ -186,8 +187,8 @@ class _Forked:
             self.process.kill()
 
     def _begin(self) -> Process:
-        forked = self.starter.fork(self.folders, only_data=self.only_data)
-        return forked or self.starter.spawn(*self.folders, only_data=self.only_data).process
+        forked = self.starter.fork(self.folders, only_check=self.only_check)
+        return forked or self.starter.spawn(*self.folders, only_check=self.only_check).process
 
 
 def become_job(number: int) -> list[str]:
@@ -235,7 +236,7 @@ class _Preparation:
 
         config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
         hold_data(config["dataset"], Path(config["paths"]["data"]), self.held)
-        if ONLY_DATA in arguments:
+        if ONLY_CHECK in arguments:
             return
         classification = bool(config["task"].get("n_way"))
         self.jobs[classification] += 1

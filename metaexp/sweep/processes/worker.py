@@ -33,7 +33,7 @@ from metaexp.sweep.folder import Sweep, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.groups import n_together
 from metaexp.sweep.job_state import LOG_FILE, Note, lock_job, new_note, read_state, write_note
-from metaexp.sweep.processes.job_process import BUSY, ONLY_DATA
+from metaexp.sweep.processes.job_process import BUSY, ONLY_CHECK
 from metaexp.sweep.processes.warm_start import FORK_SERVER, become_job
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("folders", type=Path, nargs="+", metavar="folder")
     made.add_argument("--threads", type=int)
     made.add_argument("--trust", action="append", default=[])
-    made.add_argument(ONLY_DATA, action="store_true")
+    made.add_argument(ONLY_CHECK, action="store_true")
     options = made.parse_args(list(arguments))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_early)
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str]) -> int:
         mine = [folder for folder in options.folders if stack.enter_context(lock_job(folder))]
         if not mine:
             return BUSY
-        if options.only_data:
-            return _load_data(mine[0], options.threads, options.trust)
+        if options.only_check:
+            return _check(mine, options.threads, options.trust)
         left = [folder for folder in mine if read_state(folder).status != "completed"]
         try:
             return _run_and_note(left, options.threads, options.trust) if left else 0
@@ -105,22 +105,31 @@ def _run_and_note(folders: Sequence[Path], threads: int | None, packages: Sequen
     return next((code for code in codes if code), 0)
 
 
-def _load_data(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
-    """Only load the data of a job; note in its folder how that ended, with the whole error, and return the exit code.
+def _check(folders: Sequence[Path], threads: int | None, packages: Sequence[str]) -> int:
+    """Only load the data of a job, or see whether several can be trained together. Nothing is trained.
 
-    What loading says goes to the log, and so does the traceback of a bug.
+    How that ended is noted in the first folder, with the whole error. What loading says goes to the log, and so does
+    the traceback of a bug.
+
+    Returns:
+        The exit code.
     """
+    folder = folders[0]
     note = new_note(folder)
     try:
         for package in packages:
             trust(package)
-        settings = read_frozen(folder).settings(threads)
+        settings = [read_frozen(place).settings(threads) for place in folders]
 
         from metaexp.machine.failures import explain_errors
         from metaexp.run.build import load_examples
+        from metaexp.run.together.job import check_together
 
         with explain_errors():
-            load_examples(settings, partial(print_text, flush=True))
+            if len(settings) > 1:
+                check_together(settings, partial(print_text, flush=True))
+            else:
+                load_examples(settings[0], partial(print_text, flush=True))
         end = replace(note, status="completed", exit_code=ExitCode.OK)
     except StoppedEarly as error:
         end = replace(note, status="interrupted", exit_code=error.exit_code, error=str(error))
