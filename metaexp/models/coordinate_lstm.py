@@ -26,8 +26,8 @@ from metaexp.core.inner import in_transform
 
 TILE = 1024
 """The most coordinates in a tile."""
-AT_ONCE = 4
-"""Tiles that a core's cache holds with their activations. Where there are more threads, each has one."""
+AT_ONCE = 5
+"""Tiles that are worked on at once, for each thread: enough work for an operation, and little enough for the cache."""
 
 
 class State(NamedTuple):
@@ -231,7 +231,7 @@ _TANH_BACKWARD = torch.ops.aten.tanh_backward.grad_input
 
 def _at_once() -> int:
     """How many tiles to work on before the next."""
-    return max(AT_ONCE, torch.get_num_threads())
+    return AT_ONCE * torch.get_num_threads()
 
 
 def _pieces(n_tiles: int) -> list[slice]:
