@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +15,9 @@ from types import ModuleType
 import pytest
 
 from metaexp.compare.why import explain, read_side
+from metaexp.config.classes import targets
 from metaexp.config.identity import numeric_part
-from metaexp.config.schema import OwnCode
+from metaexp.config.schema import OwnCode, Settings
 from metaexp.core.errors import RunFolderError
 from metaexp.machine import environment
 from metaexp.reproduce.causes import conditions
@@ -174,3 +178,72 @@ def test_a_completed_run_whose_files_were_edited_is_not_called_complete(
         path.write_text(json.dumps(content))
     with pytest.raises(RunFolderError, match=name):
         resume_job(folder)
+
+
+BROKEN = """
+import tiny_runs
+
+
+class Broken(tiny_runs.Lines):
+    def load(self, folder, progress):
+        fail_at("load")
+        return BrokenLines(self.poison, self.version)
+
+
+class BrokenLines(tiny_runs.LoadedLines):
+    def tasks(self, shape, seed):
+        fail_at("tasks")
+        return BrokenTasks(shape, seed, None)
+
+
+class BrokenTasks(tiny_runs.LineTasks):
+    def episodes(self, split, indices):
+        fail_at(split)
+        return super().episodes(split, indices)
+
+
+def fail_at(place):
+    if place == PLACE:
+        raise RuntimeError(f"no luck\\nat {place}")
+"""
+
+
+@pytest.fixture
+def broken(tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Settings]:
+    """Settings of a run whose own dataset raises an error at some place."""
+    (tmp_path / "broken_lines.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(targets, "_trusted", {"tiny_runs", "broken_lines"})
+    monkeypatch.delitem(sys.modules, "broken_lines", raising=False)
+
+    def settings(place: str) -> Settings:
+        module = importlib.import_module("broken_lines")
+        monkeypatch.setattr(module, "PLACE", place, raising=False)
+        return tiny.settings(tmp_path / "outputs", dataset={"_target_": "broken_lines.Broken", "poison": None})
+
+    return settings
+
+
+@pytest.mark.parametrize(("place", "steps"), [("train", 0), ("val", 4), ("test", 12)])
+def test_a_run_whose_own_code_fails_once_it_has_a_folder_says_there_where(
+    broken: Callable[[str], Settings], tmp_path: Path, place: str, steps: int
+) -> None:
+    with pytest.raises(RuntimeError, match="no luck"):
+        run_job(broken(place))
+    (folder,) = (tmp_path / "outputs").iterdir()
+    record = read_record(folder)
+    assert (record.status, record.steps, record.error) == ("failed", steps, "RuntimeError: no luck")
+    log = (folder / "run.log").read_text()
+    line = next(n for n, text in enumerate(BROKEN.splitlines(), 1) if "raise RuntimeError" in text)
+    assert f'File "{tmp_path / "broken_lines.py"}", line {line}, in fail_at' in log
+    assert log.rstrip().endswith(f"RuntimeError: no luck\nat {place}")
+
+
+@pytest.mark.parametrize("place", ["load", "tasks"])
+def test_a_run_whose_own_code_fails_before_all_is_built_leaves_no_folder(
+    broken: Callable[[str], Settings], tmp_path: Path, place: str
+) -> None:
+    with pytest.raises(RuntimeError, match=f"at {place}"):
+        run_job(broken(place))
+    assert not (tmp_path / "outputs").exists()
+    assert run_job(broken("nowhere")).record.status == "completed"
