@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.command_line.verb_options import check_verb_options, read_verb_options
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 
 _DEFAULT = "tpe"
+_DECIDING = ("sampler", "pruner", "seed", "startup_trials", "warmup_steps", "storage")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,15 @@ class SearchOptions:
 
     def deciding(self) -> list[Any]:
         """Return the options that decide which points are tried and stopped. Other values make another search."""
-        return [self.sampler, self.pruner, self.seed, self.startup_trials, self.warmup_steps, self.storage]
+        return [getattr(self, name) for name in _DECIDING]
+
+    def seed_of_trial(self, number: int) -> int:
+        """Return the sampler's seed (32 bits) for a trial.
+
+        Args:
+            number: Number of the trial.
+        """
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {number}".encode()).digest()[:4], "big")
 
     @classmethod
     def parse(cls, overrides: Sequence[str], composer: Composer) -> SearchCommand:
@@ -70,6 +81,12 @@ class SearchOptions:
         if problems or options is None:
             raise ConfigError(problems)
         return SearchCommand(options, rest)
+
+
+def decides(override: str) -> bool:
+    """Return whether an override of the command line decides which points are tried, or what a trial is."""
+    section, _, name = key_of(override).partition(".")
+    return section != "search" or name in ("", *_DECIDING)
 
 
 class SearchCommand(NamedTuple):

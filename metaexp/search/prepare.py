@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.config.command_line.override_text import key_of
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.run.folder import check_writable
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.frozen_composer import FrozenComposer
-from metaexp.search.options import SearchOptions
+from metaexp.search.options import SearchOptions, decides
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
 from metaexp.sweep.expand import check_initial_weights, sweep_name
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
@@ -25,10 +26,12 @@ from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
 
 _MOST_CHOICES = 64
+_MOST_WORDS = 6
+_OWN_FILES = ("--config-dir", "--config-name")
 _NO_TEST = "eval.test=false"
 _CHANGED = (
-    "the configuration files have changed since this search began, so that new trials could not be compared with its "
-    "earlier ones. Undo the edit, or start a new search in another folder: search.folder=FOLDER."
+    "the configuration files{code} have changed since this search began, so that new trials could not be compared with "
+    "its earlier ones. Undo the edit, or start a new search in another folder: search.folder=FOLDER."
 )
 
 
@@ -96,16 +99,30 @@ class Prepared(NamedTuple):
                     raise
         found = open_sweep(self.path)
         if found.head.digest != self.digest:
-            changed = _of_trials(found.head.command) == _of_trials(command)
-            kind = "a sweep" if found.head.command[:2] == ["metaexp", "train"] else "another search"
-            other = f"it holds {kind} ({shlex.join(found.head.command)}). Choose another search.folder."
-            raise RunFolderError(f"{self.path}: {_CHANGED if changed else other}")
+            code = " or your own code" if any(job.own_code for job in self.corners) else ""
+            changed = _CHANGED.format(code=code)
+            raise RunFolderError(f"{self.path}: {_format_other(found.head.command, command) or changed}")
         return found
 
 
-def _of_trials(command: Sequence[str]) -> list[str]:
-    """The overrides of a command that are about its trials. A search of an earlier version kept overrides only."""
-    return [word for word in command if "=" in word and not word.startswith("search.")]
+def _format_other(then: Sequence[str], now: Sequence[str]) -> str:
+    """Format why a folder is not of this search, where the commands differ; empty where they do not."""
+    if then[:2] == ["metaexp", "train"]:
+        return f"it holds a sweep ({shlex.join(then)}). Choose another search.folder."
+    before, after = _deciding_words(then), _deciding_words(now)
+    if then[:2] != ["metaexp", "search"]:  # a search of an earlier version kept overrides only
+        after = [word for word in after if not word.startswith("-")]
+    if before == after:
+        return ""
+    only = [word for words, others in ((before, after), (after, before)) for word in words if word not in others]
+    what = listed(only, _MOST_WORDS) if only else "the order of the overrides"
+    return f"it holds another search ({shlex.join(then)}), which differs in {what}. Choose another search.folder."
+
+
+def _deciding_words(command: Sequence[str]) -> list[str]:
+    """The overrides of a command that decide what its trials are, and the user's own files."""
+    files = [f"{option} {value}" for option, value in itertools.pairwise(command) if option in _OWN_FILES]
+    return [word for word in command if not word.startswith("-") and "=" in word and decides(word)] + files
 
 
 def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:

@@ -75,6 +75,13 @@ class TrialQueue:
         if not trial.stopping:
             print_text(format_trial_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
 
+    def has_more(self) -> bool:
+        """Return whether a trial is to be continued, or another point may be tried."""
+        points = self.study.points()
+        n_counted = sum(point.is_counted for point in points)
+        may_propose = n_counted < self.prepared.limit and self._patience(len({_written(p) for p in points})) > 0
+        return may_propose or any(point.state == "running" for point in points)
+
     def stop(self) -> None:
         """Start no more trials."""
         self._is_empty = True

@@ -29,7 +29,7 @@ from metaexp.search.summary import (
 )
 from metaexp.sweep.data_check import refusal, unusable_data
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, explain_moved
-from metaexp.sweep.processes.pool import Pool, explain_stop_at_once
+from metaexp.sweep.processes.pool import Pool, Start, explain_stop_at_once
 from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.tracking.wandb_names import notes_of_one_run
 
@@ -54,36 +54,48 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     for note in (*prepared.notes, *notes_of_one_run("trial")):
         print_text(note, flush=True)
     words = ["metaexp", "search", *own_file_options(config_dir, config_name, trust_arguments()), *overrides]
-    _check_data(prepared, words)
+    is_new = not (prepared.path / SWEEP_FILE).exists()
+    if is_new:
+        _check_data_of_new(prepared, words)
     place, stop = prepared.open(words), StopRequest()
     with explain_stop_at_once(stop, "trials", place.path, shlex.join(words)):
-        study, exhausted = _run(prepared, place, stop)
+        study, exhausted = _run(prepared, place, stop, is_new=is_new)
         if stop:
             saved = f"; the trials that ran have saved in {place.path}"
             raise stopped_by(stop.signal_number, saved, shlex.join(words))
         return _report(SearchResult(prepared, study.points(), study.importances(), exhausted, overrides), config_dir)
 
 
-def _check_data(prepared: Prepared, words: Sequence[str]) -> None:
-    """Refuse a new search none of whose trials could load its data.
+def _check_data_of_new(prepared: Prepared, words: Sequence[str]) -> None:
+    """Refuse a new search none of whose trials could load its data, before there is a folder.
 
     Raises:
         MetaexpError: The data cannot be loaded.
         Interrupted: A signal came.
     """
-    if (prepared.path / SWEEP_FILE).exists():
-        return
     stop = StopRequest()
     with stop_on_signals(stop), open_job_starter(trust_arguments(), 1, print_text, fork=False) as begin:
-        found = unusable_data(prepared.corners, begin, partial(print_text, flush=True), lambda: bool(stop))
+        _check_data(prepared, begin, stop)
     if stop:
         raise stopped_by(stop.signal_number, " before a trial began", shlex.join(words))
-    if sum(len(data.jobs) for data in found) == len(prepared.corners):
+
+
+def _check_data(prepared: Prepared, begin: Start, stop: StopRequest) -> None:
+    """Load the data of the corners in a process of their own.
+
+    Raises:
+        MetaexpError: None of them can be loaded.
+    """
+    found = unusable_data(prepared.corners, begin, partial(print_text, flush=True), lambda: bool(stop))
+    if not stop and sum(len(data.jobs) for data in found) == len(prepared.corners):
         raise refusal(found, 1)
 
 
-def _run(prepared: Prepared, place: Sweep, stop: StopRequest) -> tuple[Study, bool]:
-    """Run the trials that are left, until a signal comes. Returns the study, and whether no new point was found."""
+def _run(prepared: Prepared, place: Sweep, stop: StopRequest, *, is_new: bool) -> tuple[Study, bool]:
+    """Run the trials that are left, until a signal comes. Returns the study, and whether no new point was found.
+
+    Data that have gone since the search began are found first. Each trial would fail, and would count as tried.
+    """
     check_study_file(place.path, prepared.options.storage)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     study.belong_to(prepared.digest)
@@ -93,6 +105,8 @@ def _run(prepared: Prepared, place: Sweep, stop: StopRequest) -> tuple[Study, bo
         open_job_starter(trust_arguments(), threads, print_text, fork=prepared.options.fork) as begin,
     ):
         queue = TrialQueue(prepared, place, study, begin)
+        if not is_new and queue.has_more():
+            _check_data(prepared, begin, stop)
         print_text("\n".join(format_opening(prepared, study.points())), flush=True)
         with explain_moved(place.path, "search.folder"):
             Pool(queue, prepared.options.workers).run(lambda: bool(stop))

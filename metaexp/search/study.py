@@ -6,10 +6,9 @@ continues with the points that it would have proposed, and two processes never d
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.locks import acquire
@@ -59,11 +58,12 @@ class Study:
         self.options = options
         self._file = study_file(folder, options.storage)
         self._distributions = {d.key: _distribution(d) for d in dimensions}
+        self._direction: Literal["maximize", "minimize"] = "maximize" if metric.larger_is_better else "minimize"
         try:
             self._study = optuna.create_study(
                 storage=_storage(folder, options),
                 study_name=_NAME,
-                direction="maximize" if metric.larger_is_better else "minimize",
+                direction=self._direction,
                 pruner=_pruner(options, reported_every),
                 load_if_exists=True,
             )
@@ -83,16 +83,22 @@ class Study:
             digest: Hash of what all trials of the search share.
 
         Raises:
-            RunFolderError: It is the study of another search. One of an earlier version does not say which it is of.
+            RunFolderError: It is the study of another search: it says so, or, of an earlier version, has other values.
         """
         known = self._study.user_attrs.get("search")
-        if known is None and not self._study.get_trials(deepcopy=False):
+        if known is None and self._fits():
             self._study.set_user_attr("search", digest)
-        elif known not in (None, digest):
+        elif known != digest:
             raise RunFolderError(
                 f"{self._file} is the file of another search. Restore the one of this search, or start a new search "
                 "in another folder: search.folder=FOLDER."
             )
+
+    def _fits(self) -> bool:
+        """Whether all trials so far are of this space, and judged in this direction."""
+        known, trials = self._distributions.items(), self._study.get_trials(deepcopy=False)
+        is_alike = self._study.direction.name.lower() == self._direction
+        return is_alike and all(trial.distributions.items() <= known for trial in trials)
 
     def points(self) -> list[Point]:
         """Return all trials so far, in the order of their numbers.
@@ -182,7 +188,7 @@ class Study:
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = _trial_seed(self.options.seed, number)
+        seed = self.options.seed_of_trial(number)
         if self.options.sampler == "tpe":
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.options.startup_trials)
         return optuna.samplers.RandomSampler(seed=seed)
@@ -291,8 +297,3 @@ def _from_optuna(dimension: Dimension, value: Any) -> Value:
         return int(value) if dimension.integer else float(value)
     values: tuple[Value, ...] = dimension.values
     return values[int(value)]
-
-
-def _trial_seed(seed: int, number: int) -> int:
-    """A 32-bit seed for one trial."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")

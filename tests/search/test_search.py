@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shlex
+import shutil
 import signal
 import time
 from collections import Counter
@@ -22,7 +24,8 @@ from sampling import only_exhaustive, size
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
 from metaexp.core.disk.locks import acquire
-from metaexp.core.errors import RunFolderError
+from metaexp.core.errors import DataError, RunFolderError
+from metaexp.core.metric import Metric
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
@@ -188,6 +191,61 @@ def test_a_study_of_an_earlier_version_does_not_say_which_search_it_is_of(family
     file.write_text("".join(lines))
     assert run(family, *VARIED, "search.trials=2") == 0
     assert starts_of() == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["optimizer.lr=0.01,0.03", "search=random"],
+        ["algorithm.inner_lr=interval(0.2, 0.3)", "search=random"],
+        [*VARIED, "train.steps=8"],
+    ],
+)
+def test_a_study_that_does_not_say_its_search_is_known_by_its_space(family: ModuleType, others: list[str]) -> None:
+    assert run(family, *VARIED, "search.trials=1") == run(family, *others, "search.trials=1", folder="other") == 0
+    lines = Path("other/study.journal").read_text().splitlines(keepends=True)
+    Path("found/study.journal").write_text("".join(line for line in lines if '"user_attr":{"search":' not in line))
+    if others[:2] == VARIED:  # the same values in another search: they can be read
+        assert run(family, *VARIED, "search.trials=1") == 0
+    else:
+        with pytest.raises(RunFolderError, match=r"^found/study\.journal is the file of another search\."):
+            run(family, *VARIED, "search.trials=1")
+
+
+def test_a_study_of_the_other_direction_is_of_another_search(family: ModuleType) -> None:
+    assert run(family, *VARIED, "search.trials=1") == 0
+    prepared = prepare([*family.COMMON, *VARIED, "search.folder=found"], CONF, "config")
+    made = Study(Path("found"), prepared.options, prepared.space.dimensions, Metric.of(5), 4)
+    made._study.set_user_attr("search", None)
+    with pytest.raises(RunFolderError, match="is the file of another search"):
+        made.belong_to(prepared.digest)
+    same = Study(Path("found"), prepared.options, prepared.space.dimensions, prepared.metric, 4)
+    same.belong_to(prepared.digest)
+    made.belong_to(prepared.digest)  # it says so itself now
+    with pytest.raises(RunFolderError, match="is the file of another search"):
+        same.belong_to(prepared.digest[::-1])
+
+
+@pytest.mark.parametrize("gone", ["damaged", None])
+def test_a_search_whose_data_have_gone_since_ends_before_a_trial_is_lost(family: ModuleType, gone: str | None) -> None:
+    Path("data").mkdir()
+    file = Path("data/lines.txt")
+    file.write_text("fine")
+    asked = [*VARIED, "dataset=file_lines", "paths.data=data", "search.startup_trials=2"]
+    assert run(family, *asked, "search.trials=1") == 0
+    before = outcome("found")
+    if gone is None:
+        file.unlink()
+    else:
+        file.write_text(gone)
+    for _ in range(2):
+        with pytest.raises(DataError, match="lines.txt"):
+            run(family, *asked, "search.trials=3")
+    assert run(family, *asked, "search.trials=1") == 0, "nothing is left, so no data are needed"
+    file.write_text("fine")
+    assert run(family, *asked, "search.trials=3") == 0
+    assert outcome("found")[:1] == before
+    assert starts_of() == {0: 1, 1: 1, 2: 1}
 
 
 def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) -> None:
@@ -406,7 +464,7 @@ def test_an_edit_of_a_file_is_seen_before_trials_are_mixed(family: ModuleType) -
     assert run(family, *VARIED, "search.trials=1") == 0
     path = CONF / "model" / "net.yaml"
     path.write_text(path.read_text().replace("8", "9"))
-    with pytest.raises(RunFolderError, match="the configuration files have changed since this search began"):
+    with pytest.raises(RunFolderError, match="the configuration files or your own code have changed since this search"):
         run(family, *VARIED, "search.trials=2")
     path.write_text(path.read_text().replace("9", "8"))
     assert run(family, *VARIED, "search.trials=2") == 0
@@ -445,6 +503,38 @@ def test_the_best_trial_is_tested_once_with_test_best(
     out = capsys.readouterr().out
     assert f"left out: {next(t for t in trials() if t != best)['folder']}: was not tested (eval.test=false)" in out
     assert Path("page/rows.csv").read_text().count("\nlines,") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "differs"),
+    [
+        (["search.seed=1"], "search.seed=1"),
+        (["search.pruner=none", "search.trials=9"], "search.pruner=none"),
+        (["search=random"], "search=random"),
+        (["train.steps=8"], "train.steps=12, train.steps=8"),
+        (["algorithm.inner_lr=0.1,0.3"], "algorithm.inner_lr=0.1,0.2, algorithm.inner_lr=0.1,0.3"),
+    ],
+)
+def test_what_differs_from_the_search_in_the_folder_is_named(
+    family: ModuleType, given: list[str], differs: str
+) -> None:
+    first = ["algorithm.inner_lr=0.1,0.2", "search.trials=1"]
+    assert run(family, *first) == 0
+    keys = [line.partition("=")[0] for line in given]
+    with pytest.raises(RunFolderError, match=re.escape(f"), which differs in {differs}. Choose another search.folder")):
+        run(family, *(line for line in first if line.partition("=")[0] not in keys), *given)
+    assert run(family, *first, "search.workers=2", "search.test_best=true") == 0, "these decide nothing"
+
+
+def test_the_order_of_overrides_and_the_folder_of_ones_own_files_are_of_a_search(family: ModuleType) -> None:
+    first = [*family.COMMON, *VARIED, "search.trials=1", "search.folder=found"]
+    assert search(prepare(first, CONF, "config"), first, CONF) == 0
+    turned = [*family.COMMON, *VARIED[::-1], *first[-2:]]
+    with pytest.raises(RunFolderError, match="which differs in the order of the overrides. Choose another"):
+        search(prepare(turned, CONF, "config"), turned, CONF)
+    shutil.copytree(CONF, "copy")
+    with pytest.raises(RunFolderError, match="which differs in --config-dir conf, --config-dir copy. Choose another"):
+        search(prepare(first, Path("copy"), "config"), first, Path("copy"))
 
 
 def test_another_search_does_not_get_into_the_folder(family: ModuleType) -> None:
