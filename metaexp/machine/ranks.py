@@ -132,6 +132,7 @@ class Group(Ranks):
             # When another rank has failed, torchrun stops this one, which still has to say why.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return
+        self.warnings.show_rest(stderr)
         is_bug = isinstance(error, Exception) and not isinstance(error, MetaexpError)
         known = self._failure_is_known or isinstance(error, _ON_ALL_RANKS)
         if is_bug:

@@ -14,13 +14,15 @@ from typing import TextIO
 from metaexp.core.terminal_text import plain, print_text
 from metaexp.machine.job_warnings import kind_of
 
+log = logging.getLogger(__name__)
+
 _MOST_KINDS = 20
 """How many different warnings of a process are kept. More are a flood, of which the first are enough."""
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Print and log nothing within this block. For Python's warnings see :func:`keep_warnings`."""
+    """Print and log nothing within this block. For what a process warns of see :func:`keep_warnings`."""
     logging.getLogger("metaexp").addHandler(logging.NullHandler())
     with ExitStack() as stack:
         nowhere = stack.enter_context(Path(os.devnull).open("w"))
@@ -30,7 +32,7 @@ def silence() -> Iterator[None]:
 
 
 class KeptWarnings:
-    """What one of several processes that share a run has warned of.
+    """What one of several processes that share a run has warned of: by Python's warnings, and in logs.
 
     The first process shows its own warnings at once, and those of the others when it hears of them. Each is shown once:
     two warnings are the same if they differ only in their place and in words with a digit.
@@ -46,6 +48,19 @@ class KeptWarnings:
         self._of_others: set[str] = set()
         self._new: list[list[str]] = []
 
+    def hear_log(self, record: logging.LogRecord) -> None:
+        """Keep a warning or an error of a log, which the log of the first process shows itself.
+
+        Args:
+            record: It. One with a traceback is about an error that ends the run, which is exchanged by itself.
+        """
+        if record.levelno < logging.WARNING or record.exc_info:
+            return
+        text = record.getMessage()
+        if record.name.partition(".")[0] != "metaexp":
+            text = f"{record.name}: {text}"
+        self._keep(kind_of(text), "error" if record.levelno >= logging.ERROR else "warning", text)
+
     def hear(self, category: str, text: str, place: str) -> bool:
         """Keep a warning of this process, and return whether it is to be shown here.
 
@@ -55,13 +70,16 @@ class KeptWarnings:
             place: The file and the line.
         """
         kind = kind_of(f"{category}: {text}")
-        if self._rank > 0 and kind not in self._kinds and len(self._kinds) < _MOST_KINDS:
-            self._new.append([kind, f"{place}: {category}: {plain(text)}"])
-        self._kinds.add(kind)
+        self._keep(kind, "warning", f"{place}: {category}: {text}")
         return self._rank == 0 and kind not in self._of_others
 
+    def _keep(self, kind: str, word: str, text: str) -> None:
+        if self._rank > 0 and kind not in self._kinds and len(self._kinds) < _MOST_KINDS:
+            self._new.append([kind, word, plain(text)])
+        self._kinds.add(kind)
+
     def take(self) -> list[list[str]]:
-        """Return the warnings since the last call, each with its kind, for the first process."""
+        """Return the warnings since the last call for the first process: kind, ``warning`` or ``error``, and text."""
         new, self._new = self._new, []
         return new
 
@@ -72,21 +90,72 @@ class KeptWarnings:
             by_rank: What :meth:`take` returned on each process.
         """
         ranks: dict[str, list[int]] = {}
-        texts: dict[str, str] = {}
-        for rank, pairs in enumerate(by_rank):
-            for kind, text in pairs:
+        texts: dict[str, tuple[str, str]] = {}
+        for rank, warned in enumerate(by_rank):
+            for kind, word, text in warned:
                 ranks.setdefault(kind, []).append(rank)
-                texts.setdefault(kind, text)
+                texts.setdefault(kind, (word, text))
         for kind, of_it in ranks.items():
             if self._rank == 0 and kind not in self._kinds | self._of_others:
                 who = f"rank {of_it[0]}" if len(of_it) == 1 else f"ranks {', '.join(map(str, of_it))}"
-                print_text(f"warning of {who} of {self._size}: {texts[kind]}", file=sys.stderr, flush=True)
+                self._print(*texts[kind], who, sys.stderr)
                 self._of_others.add(kind)
+
+    def show_rest(self, stderr: TextIO) -> None:
+        """On another process than the first, which ends early, show what the first one has not heard of.
+
+        Args:
+            stderr: Where to print.
+        """
+        for _, word, text in self.take():
+            self._print(word, text, f"rank {self._rank}", stderr)
+
+    def _print(self, word: str, text: str, who: str, stderr: TextIO) -> None:
+        line = f"{word} of {who} of {self._size}: {text}"
+        print_text(line, file=stderr, flush=True)
+        log.info(line)  # into run.log, if it is open
+
+
+class _Hears(logging.Handler):
+    """Lets the warnings of a process hear what is logged."""
+
+    def __init__(self, kept: KeptWarnings, *, is_last: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._kept, self._is_last = kept, is_last
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.hear_log(record)
+        if self._is_last and logging.lastResort is not None and not _has_handler(record.name):
+            logging.lastResort.handle(record)  # as without this handler
+
+
+def _has_handler(name: str) -> bool:
+    """Whether somebody else than these handlers takes what a logger logs."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        if not all(isinstance(handler, _Hears) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+@contextmanager
+def _hear_logs(kept: KeptWarnings) -> Iterator[None]:
+    """Keep what is logged within this block: by metaexp, whose log is closed to others during a run, and by others."""
+    root = logging.getLogger()
+    handlers = [(root, _Hears(kept, is_last=True)), (logging.getLogger("metaexp"), _Hears(kept, is_last=False))]
+    for logger, handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger, handler in handlers:
+            logger.removeHandler(handler)
 
 
 @contextmanager
 def keep_warnings(rank: int, size: int) -> Iterator[KeptWarnings]:
-    """Keep Python's warnings within this block; those of the first process are shown as usual, too.
+    """Keep Python's warnings, and those of logs, within this block; the first process shows its own as usual, too.
 
     Args:
         rank: The number of this process.
@@ -96,7 +165,7 @@ def keep_warnings(rank: int, size: int) -> Iterator[KeptWarnings]:
         The warnings.
     """
     kept = KeptWarnings(rank, size)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _hear_logs(kept):
         show = warnings.showwarning
 
         def hear(

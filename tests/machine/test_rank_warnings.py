@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -50,5 +54,68 @@ def test_pythons_warnings_are_kept_and_those_of_the_first_rank_shown(rank: int) 
                 warnings.warn("ignored on purpose", stacklevel=1)
         warnings.warn("of later", stacklevel=1)
     assert [str(one.message) for one in shown] == (["of this rank"] if rank == 0 else []) + ["of later"]
-    texts = [text for _, text in kept.take()]
+    texts = [text for _, _, text in kept.take()]
     assert [text.partition(": ")[2] for text in texts] == (["UserWarning: of this rank"] if rank else [])
+
+
+@contextmanager
+def no_handlers() -> Iterator[None]:
+    """Within this block, loggers are those of a process in which nobody has set a handler."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (None, "metaexp"):
+            patch.setattr(logging.getLogger(name), "handlers", [])
+        yield
+        assert [logging.getLogger(name).handlers for name in (None, "metaexp")] == [[], []], "none is left behind"
+
+
+def test_what_is_logged_is_kept_and_shown_by_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    with no_handlers(), keep_warnings(1, 2) as kept:
+        for name in ("metaexp.data.files", "lab"):
+            logging.getLogger(name).warning("%d images\nare black", 3)
+            logging.getLogger(name).warning("%d images\nare black", 5)
+            logging.getLogger(name).info("all is well")
+        logging.getLogger("metaexp").error("a file is lost")
+        try:
+            raise ValueError
+        except ValueError:
+            logging.getLogger("metaexp").exception("the run failed")
+    given = kept.take()
+    assert [pair[1:] for pair in given] == [
+        ["warning", "3 images are black"],
+        ["warning", "lab: 3 images are black"],
+        ["error", "a file is lost"],
+    ]
+    capsys.readouterr()
+    first = KeptWarnings(0, 2)
+    first.show([[], given])
+    assert capsys.readouterr().err.splitlines() == [
+        "warning of rank 1 of 2: 3 images are black",
+        "warning of rank 1 of 2: lab: 3 images are black",
+        "error of rank 1 of 2: a file is lost",
+    ]
+    first.show([[], given])
+    assert capsys.readouterr().err == ""
+
+
+def test_the_first_logs_as_before_and_does_not_repeat_it_for_others(capsys: pytest.CaptureFixture[str]) -> None:
+    others = KeptWarnings(1, 2)
+    for name in ("metaexp.run", "lab"):
+        others.hear_log(logging.LogRecord(name, logging.WARNING, "", 0, "4 tasks are odd", None, None))
+    with no_handlers(), keep_warnings(0, 2) as kept:
+        logging.getLogger("metaexp.run").warning("2 tasks are odd")
+        logging.getLogger("lab").warning("3 tasks are odd")
+        kept.show([[], others.take()])
+        logging.getLogger("lab").addHandler(quiet := logging.NullHandler())
+        logging.getLogger("lab").warning("somebody else takes this")
+        logging.getLogger("lab").removeHandler(quiet)
+    assert capsys.readouterr().err.splitlines() == ["2 tasks are odd", "3 tasks are odd"]
+
+
+def test_what_was_not_taken_is_shown_by_the_rank_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    rank = KeptWarnings(3, 4)
+    rank.hear("UserWarning", "told", "a.py:1")
+    rank.take()
+    rank.hear("UserWarning", "untold", "b.py:2")
+    rank.show_rest(sys.stderr)
+    rank.show_rest(sys.stderr)
+    assert capsys.readouterr().err == "warning of rank 3 of 4: b.py:2: UserWarning: untold\n"

@@ -48,6 +48,9 @@ JOBS: dict[str, dict[str, Any]] = {
     "complete": {"ranks": 2, "resume": True, "in": "maml2"},
     "warned": {"ranks": 4, "settings": "maml", "act": ["warn", 2, 3]},
     "all warned": {"ranks": 2, "settings": "maml", "act": ["warn", "all", 3]},
+    "logged": {"ranks": 4, "settings": "maml", "act": ["log", 2, 3]},
+    "all logged": {"ranks": 2, "settings": "maml", "act": ["log", "all", 3]},
+    "logged and left": {"ranks": 2, "settings": "maml", "act": ["log outside", 1, 3]},
     "error": {"ranks": 2, "settings": "maml", "act": ["error", 1, 3]},
     "memory": {"ranks": 2, "settings": "maml", "act": ["memory", 1, 3]},
     "outside": {"ranks": 2, "settings": "maml", "act": ["outside", 1, 3]},
@@ -208,6 +211,39 @@ def test_a_warning_of_all_ranks_is_that_of_the_first(shared: Shared) -> None:
     assert first.count("UserWarning: this rank has 7 doubts about range(0, 2)") == 1
     assert "warning of" not in first
     assert second == ""
+
+
+def test_what_another_rank_logs_is_shown_once_by_the_first_and_is_in_its_log(shared: Shared) -> None:
+    said = [shared.said("logged", rank) for rank in range(4)]
+    lines = [
+        "warning of rank 2 of 4: this rank finds range(2, 3) odd",
+        "error of rank 2 of 4: my_code.data: 5 files are gone",
+    ]
+    log = (shared.folder("logged") / "run.log").read_text()
+    for line in lines:
+        assert said[0].count(line) == log.count(f" INFO {line}") == 1
+    assert said[1:] == ["", "", ""]
+    assert "nothing to say" not in said[0] + log
+    assert result(shared, "logged") == result(shared, "maml4")
+
+
+def test_what_all_ranks_log_is_that_of_the_first(shared: Shared) -> None:
+    first, second = (shared.said("all logged", rank) for rank in range(2))
+    assert first.count("warning: this rank finds range(0, 2) odd") == 1
+    assert first.count("5 files are gone") == 1
+    assert "of rank" not in first
+    assert second == ""
+
+
+def test_a_rank_that_leaves_says_itself_what_the_first_has_not_heard(shared: Shared) -> None:
+    assert shared.codes("logged and left") == [6, 1]
+    assert "odd" not in shared.said("logged and left", 0)
+    said = shared.said("logged and left", 1).splitlines()
+    assert said[:3] == [
+        "warning of rank 1 of 2: this rank finds range(2, 5) odd",
+        "error of rank 1 of 2: my_code.data: 5 files are gone",
+        "metaexp train, rank 1 of 2:",
+    ]
 
 
 def test_the_record_says_how_many_ranks_there_were(shared: Shared) -> None:

@@ -19,6 +19,7 @@ Every process is forked from this one, which has imported torch, because importi
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -91,9 +92,10 @@ class Deed:
     """What a rank does before its share of one step.
 
     stop, interrupt, kill: sends itself SIGTERM, SIGINT, SIGKILL. error, memory: raises an error, of memory, in its
-    share. outside: raises between two steps. drift: changes one of its weights. slice, mean: from this step on,
-    computes the tasks of rank 0; divides by twice its own number of tasks instead of the number of all. warn: warns,
-    beside what all ranks warn of.
+    share. outside: raises between two steps; log outside: logs a warning before that. drift: changes one of its
+    weights. slice, mean: from this step on, computes the tasks of rank 0; divides by twice its own number of tasks
+    instead of the number of all. warn: warns, beside what all ranks warn of. log: the same in the logs of metaexp and
+    of code of one's own.
     """
 
     def __init__(self, step: MetaStep) -> None:
@@ -117,6 +119,11 @@ class Deed:
     def warn(self) -> None:
         warnings.warn(f"this rank has 7 doubts about {self.step.share}", stacklevel=1)
 
+    def log(self) -> None:
+        logging.getLogger("metaexp.run.step").warning("this rank finds %s odd", self.step.share)
+        logging.getLogger("metaexp.run.step").info("nothing to say")
+        logging.getLogger("my_code.data").error("5 files are gone")
+
     def drift(self) -> None:
         with torch.no_grad():
             self.step.parameters[0].add_(1e-3)
@@ -138,16 +145,18 @@ def act(deed: str, at: int) -> None:
     backward = MetaStep._backward_on_share
 
     def acting(self: MetaStep, step: int) -> Partial:
-        if step == at and deed != "outside":
+        if step == at and not deed.endswith("outside"):
             getattr(Deed(self), deed)()
         return backward(self, step)
 
     MetaStep._backward_on_share = acting  # type: ignore[method-assign]
-    if deed == "outside":
+    if deed.endswith("outside"):
         compute_mean = MetaStep.compute_mean
 
         def updating(self: MetaStep, step: int) -> Any:
             if step == at:
+                if deed == "log outside":
+                    Deed(self).log()
                 raise ValueError("this rank does not want to")
             return compute_mean(self, step)
 
@@ -182,6 +191,7 @@ def rank_process(job: dict[str, Any], folder: Path, rank: int, port: int, report
     for stream, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{report}.{rank}.{name}", os.O_WRONLY | os.O_CREAT), stream)
     warnings.showwarning = print_warning
+    logging.getLogger().handlers.clear()  # a test records logs, too
     code = 1
     try:
         deed, actor, at = job.get("act", ["", -1, -1])
