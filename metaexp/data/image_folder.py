@@ -190,9 +190,11 @@ class ImageFolder(Dataset):
         with open_source(path, self.follow_links) as source:
             names = source.names()
             if listed is not None:
-                files = read_image_list(listed, path, set(names)).files
+                files, _, notes = read_image_list(listed, path, set(names))
                 source.check_once([image for images in files.values() for image in images])
                 left = len(list(filter(is_example, names))) - sum(map(len, files.values()))
+                for line in notes:
+                    progress(line)
                 if left > 0:
                     progress(f"Ignored in {path}: {counted(left, 'image')} that {listed} does not list.")
                 return files

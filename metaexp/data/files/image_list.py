@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.files.csv_rows import read_rows
+from metaexp.data.files.csv_rows import read_rows, unused
 from metaexp.data.files.folders import SPLIT_NAMES
 
 _COLUMNS = {"file": ("file", "filename", "path", "image"), "label": ("label", "class", "category")}
@@ -21,10 +21,12 @@ class ImageList(NamedTuple):
     Attributes:
         files: Class -> its images, both sorted.
         splits: The classes of each split, sorted; None where the list does not say.
+        notes: A line that says which columns are not used.
     """
 
     files: dict[str, list[str]]
     splits: dict[Split, list[str]] | None
+    notes: tuple[str, ...] = ()
 
 
 def read_image_list(path: Path, place: Path, there: Collection[str] | None = None) -> ImageList:
@@ -36,11 +38,13 @@ def read_image_list(path: Path, place: Path, there: Collection[str] | None = Non
         there: The files in it, with forward slashes; None to take for granted that they are there.
 
     Raises:
-        DataError: A column is missing; a file is not there or is listed twice; a class is in two splits.
+        DataError: A column is missing or misspelt; a file is not there or is listed twice; a class is in two splits.
     """
     header, rows = read_rows(path)
     file, label = (_column(what, header, path) for what in ("file", "label"))
     split = header.index("split") if "split" in header else None
+    cells = {name: [row[place] for _, row in rows] for place, name in enumerate(header)}
+    notes = unused(cells, {header[file], header[label], "split"} & {*header}, ("split",), path)
     files: dict[str, list[str]] = {}
     lines: dict[str, int] = {}
     owner: dict[str, Split] = {}
@@ -61,7 +65,7 @@ def read_image_list(path: Path, place: Path, there: Collection[str] | None = Non
     if not files:
         raise DataError(f"{path} lists no images.")
     found = {cls: sorted(files[cls]) for cls in sorted(files)}
-    return ImageList(found, None if split is None else _splits(owner, path))
+    return ImageList(found, None if split is None else _splits(owner, path), tuple(notes))
 
 
 def _column(what: str, header: list[str], path: Path) -> int:

@@ -128,12 +128,24 @@ def _splits_in(names: list[str], path: Path) -> tuple[str, ...]:
     return ("",)
 
 
+def _refuse_split(names: list[str], path: Path) -> None:
+    """Raise DataError for an array such as ``split``, which is not read: the classes would be divided at random."""
+    found = next((name for name in names if name.lower().rstrip("s") == "split"), None)
+    if found is not None:
+        raise DataError(
+            f"{path} has the array {found}, which is not read. Name the classes of each split in train_classes, "
+            "val_classes and test_classes, or save x_train, y_train and so on. Without it, dataset.fractions divides "
+            "the classes."
+        )
+
+
 def _labels(arrays: Mapping[str, Array], ends: tuple[str, ...], path: Path, names: list[str]) -> Labels:
     import numpy as np
 
     if ends == ("",):
         y = _text(arrays, "y", path, names)
         if not any(f"{split}_classes" in arrays for split in SPLITS):
+            _refuse_split(names, path)
             return Labels(y, None)
         lists = {split: _text(arrays, f"{split}_classes", path, names).tolist() for split in SPLITS}
         _check_lists(lists, set(y.tolist()), path)

@@ -43,6 +43,9 @@ def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str]
         missing = [name for name in given if name not in header]
         if missing:
             raise DataError(f"dataset.{key} names {missing[0]}; {path} has the columns {', '.join(header)}.")
+        twice = next((name for name in given if given.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"dataset.{key} names {twice} twice. Name each column once.")
         return list(given)
     numbered = [name for name in header if re.fullmatch(rf"{letter}_?\d+", name)]
     if letter in header and numbered:
@@ -54,6 +57,24 @@ def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str]
             f"Name the columns in dataset.{key}."
         )
     return found
+
+
+def refuse_shared(inputs: Sequence[str], targets: Sequence[str]) -> None:
+    """Refuse a column that is both an input and a target: the network would be given what it is asked for.
+
+    Args:
+        inputs: The columns of x.
+        targets: The columns of y.
+
+    Raises:
+        DataError: There is one.
+    """
+    shared = next((name for name in inputs if name in targets), None)
+    if shared is not None:
+        raise DataError(
+            f"{shared} is an input and a target, so the network would be given what it is asked for. Take it out of "
+            "dataset.inputs or of dataset.targets."
+        )
 
 
 def place_of(name: str, header: list[str], path: Path, advice: str) -> int:

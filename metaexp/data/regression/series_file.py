@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
-from metaexp.data.files.csv_rows import read_rows
+from metaexp.data.files.csv_rows import read_rows, refuse_misspelt, unused
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 from metaexp.data.regression.columns import (
@@ -43,7 +43,7 @@ class SeriesContent(NamedTuple):
         series: Series -> its values (T, D) float32 in the order of time; nan where one is missing.
         targets: The columns that are forecast, as numbers below D.
         splits: The series of each split; None where the file does not say.
-        notes: Lines that say what float32 loses.
+        notes: Lines that say which columns are used, and what float32 loses.
     """
 
     series: dict[str, Floats]
@@ -60,6 +60,7 @@ class _Steps(NamedTuple):
     values: npt.NDArray[Any]
     columns: list[str]
     splits: list[str] | None
+    notes: list[str]
 
 
 def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str] | None) -> SeriesContent:
@@ -86,13 +87,16 @@ def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str]
             f"dataset.targets names {unknown[0] if unknown else 'no column'}; the values of {path} are "
             f"{', '.join(steps.columns)}."
         )
+    twice = next((name for name in chosen if chosen.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"dataset.targets names {twice} twice. Name each column once.")
     rows: dict[str, list[int]] = {}
     for number, name in enumerate(steps.names):
         rows.setdefault(name, []).append(number)
     numbers = steps.values.astype(np.float32)
     series = {name: numbers[_in_order(name, np.array(found), steps.times, path)] for name, found in rows.items()}
     places = tuple(steps.columns.index(name) for name in chosen)
-    notes = lost_digits(steps.values, steps.names, steps.columns, path)
+    notes = steps.notes + lost_digits(steps.values, steps.names, steps.columns, path)
     return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"), tuple(notes))
 
 
@@ -114,6 +118,11 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
         raise DataError(f"{path} has no values. {_ADVICE}")
     series = place_of("series", header, path, _ADVICE)
     columns = [name for name in header if name not in _RESERVED] if values is None else list(values)
+    for name in header if values is None else ():
+        refuse_misspelt(name, header, _RESERVED, path)
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise DataError(f"dataset.values names {twice} twice. Name each column once.")
     places = [place_of(name, header, path, "Name the columns of values in dataset.values.") for name in columns]
     if not columns:
         raise DataError(f"{path} has no column of values beside {', '.join(header)}. {_ADVICE}")
@@ -125,7 +134,11 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
         time = header.index("time")
         times = [_time(row[time].strip(), line, path) for line, row in lines]
     splits = [row[header.index("split")] for _, row in lines] if "split" in header else None
-    return _Steps([row[series] for _, row in lines], times, table, columns, splits)
+    cells = {name: [row[place] for _, row in lines] for place, name in enumerate(header)}
+    notes = unused(cells, {*_RESERVED, *columns} & {*header}, _RESERVED, path)
+    if values is None and len(columns) > 1:
+        notes.append(f"Values in {path}: {', '.join(columns)}. To use some of them, name these in dataset.values.")
+    return _Steps([row[series] for _, row in lines], times, table, columns, splits, notes)
 
 
 def _value(text: str, column: str, line: int, path: Path) -> float | int:
@@ -177,4 +190,8 @@ def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
         times = (when.astype(np.int64) if when.dtype.kind == "M" else when).tolist()
     splits = text_array(arrays, "split", path) if "split" in arrays else None
     require_equal_lengths({"series": names, "values": table, "time": times, "split": splits}, "steps", path)
-    return _Steps(names, times, table, [str(number) for number in range(table.shape[1])], splits)
+    texts = {
+        name: array.tolist() if array.dtype.kind == "U" and array.ndim == 1 else None for name, array in arrays.items()
+    }
+    notes = unused(texts, {"values", *_RESERVED} & {*arrays}, _RESERVED, path, "array")
+    return _Steps(names, times, table, [str(number) for number in range(table.shape[1])], splits, notes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
-from metaexp.data.files.csv_rows import read_rows
+from metaexp.data.files.csv_rows import read_rows, unused
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 from metaexp.data.regression.columns import (
@@ -17,6 +17,7 @@ from metaexp.data.regression.columns import (
     lettered_columns,
     lost_digits,
     place_of,
+    refuse_shared,
     require_arrays,
     require_equal_lengths,
     splits_of_tasks,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 _ADVICE = "Give each example its task in a column (or array) called task, its inputs in x and its targets in y."
+_KNOWN = ("task", "split")
 
 
 class TableContent(NamedTuple):
@@ -69,6 +71,9 @@ def read_table(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] 
     """
     refuse_special(path)
     if path.suffix.lower() == ".npz":
+        if inputs is not None or targets is not None:
+            key = "inputs" if inputs is not None else "targets"
+            raise DataError(f"dataset.{key} names columns of a CSV; {path} has the arrays x and y. Set it to null.")
         return _from_arrays(path)
     return _from_csv(path, inputs, targets)
 
@@ -80,7 +85,13 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
     if not rows:
         raise DataError(f"{path} has no examples. {_ADVICE}")
     x_names, y_names = lettered_columns("x", inputs, header, path), lettered_columns("y", targets, header, path)
+    refuse_shared(x_names, y_names)
     task = place_of("task", header, path, _ADVICE)
+    nameless = next((line for line, row in rows if not row[task].strip()), None)
+    if nameless is not None:
+        raise DataError(f"{path}, line {nameless}: task is empty. {_ADVICE}")
+    cells = {name: [row[place] for _, row in rows] for place, name in enumerate(header)}
+    left = unused(cells, {"task", "split", *x_names, *y_names} & {*header}, _KNOWN, path)
     split = header.index("split") if "split" in header else None
     numbers = [header.index(name) for name in (*x_names, *y_names)]
     exact = exact_table(
@@ -89,7 +100,7 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
     tasks = [row[task] for _, row in rows]
     named = None if split is None else [row[split] for _, row in rows]
     n, values = len(x_names), exact.astype(np.float32)
-    notes = lost_digits(exact, tasks, [*x_names, *y_names], path)
+    notes = left + lost_digits(exact, tasks, [*x_names, *y_names], path)
     return TableContent(values[:, :n], values[:, n:], tasks, splits_of_tasks(tasks, named, path), notes=tuple(notes))
 
 
@@ -106,7 +117,11 @@ def _from_arrays(path: Path) -> TableContent:
     tasks = text_array(arrays, "task", path)
     named = text_array(arrays, "split", path) if "split" in arrays else None
     require_equal_lengths({"x": x, "y": y, "task": tasks, "split": named}, "examples", path)
-    notes = [
+    texts = {
+        name: array.tolist() if array.dtype.kind == "U" and array.ndim == 1 else None for name, array in arrays.items()
+    }
+    notes = unused(texts, {"x", "y", *_KNOWN} & {*arrays}, _KNOWN, path, "array")
+    notes += [
         line
         for name, values in (("x", x), ("y", y))
         for line in lost_digits(
