@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
+from metaexp.core.errors import ConfigError
 from metaexp.core.fields import Fraction, PositiveFloat, PositiveInt
 
 
@@ -23,6 +25,26 @@ class Schedule(ABC):
             step: The training step, from 0.
             total_steps: Steps of the whole run.
         """
+
+
+def checked_factor(schedule: Schedule, step: int, total_steps: int) -> float:
+    """Return the factor of a schedule.
+
+    Args:
+        schedule: The schedule.
+        step: The training step, from 0.
+        total_steps: Steps of the whole run.
+
+    Raises:
+        ConfigError: It is not a number, is below 0, or is not finite.
+    """
+    factor: object = schedule.factor(step, total_steps)  # code of users may return anything
+    if isinstance(factor, Real) and 0.0 <= factor < math.inf:
+        return float(factor)
+    raise ConfigError(
+        f"schedule: {type(schedule).__name__} gives the factor {factor!r} for step {step}; it must be a finite number, "
+        "at least 0, by which the learning rate is multiplied."
+    )
 
 
 class Constant(Schedule):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import logging
@@ -17,6 +18,7 @@ from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec
 from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
+from metaexp.core.optim import Schedule
 from metaexp.machine.device import Compute
 from metaexp.run.state import plain_state
 
@@ -43,7 +45,7 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
         compute: The device.
 
     Raises:
-        ConfigError: Its step computes the loss by itself.
+        ConfigError: Its step computes the loss by itself, or no checkpoint can hold its state.
     """
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
     how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
@@ -54,7 +56,30 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
             f"optimizer={spec.target} computes the loss several times in a step (step needs a closure), and metaexp "
             "computes it once. Choose another one, such as optimizer=adam."
         )
+    refuse_unwritable(made)
     return made
+
+
+def refuse_unwritable(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse an optimiser whose state no checkpoint can hold.
+
+    Args:
+        optimizer: The optimiser, with its state of now.
+
+    Raises:
+        ConfigError: It keeps an object, or something that is not of a parameter.
+    """
+    slots = optimizer.state_dict()["state"]
+    bad = [str(key) for key, values in slots.items() if not (isinstance(key, int) and isinstance(values, dict))]
+    if not bad:
+        state = plain_state(optimizer)
+        found = [*state["groups"], *state["slots"].values()]
+        bad = sorted({str(key) for values in found for key, value in values.items() if not _is_writable(value)})
+    if bad:
+        raise ConfigError(
+            f"optimizer: {type(optimizer).__name__} keeps {bad[0]} in its state, which no checkpoint can "
+            "hold. Keep tensors, numbers and texts there, for each parameter and under names of their own."
+        )
 
 
 class UnsavedState:
@@ -79,11 +104,7 @@ class UnsavedState:
         Raises:
             ConfigError: The state of the optimiser cannot be written.
         """
-        if bad := self._unwritable():
-            raise ConfigError(
-                f"optimizer: {type(self.optimizer).__name__} keeps {bad[0]} in its state, which no checkpoint can "
-                "hold. Keep tensors, numbers and texts there, for each parameter and under names of their own."
-            )
+        refuse_unwritable(self.optimizer)
         after = dict(self._held())
         changed = sorted(key for key in self._before.keys() | after.keys() if self._before.get(key) != after.get(key))
         if changed:
@@ -93,25 +114,48 @@ class UnsavedState:
                 listed(changed, 3),
             )
 
-    def _unwritable(self) -> list[str]:
-        slots = self.optimizer.state_dict()["state"]
-        if bad := [
-            str(key) for key, values in slots.items() if not (isinstance(key, int) and isinstance(values, dict))
-        ]:
-            return bad  # not of a parameter
-        state = plain_state(self.optimizer)
-        found = [*state["groups"], *state["slots"].values()]
-        return sorted({str(key) for values in found for key, value in values.items() if not _is_writable(value)})
-
     def _held(self) -> Iterator[tuple[str, Any]]:
         for part, holder in self._parts.items():
             for name, value in vars(holder).items():
                 if name not in _NOT_LOOKED_AT:
-                    yield f"{name} of {part} {type(holder).__name__}", _comparable(value)
+                    yield f"{name} of {part} {type(holder).__name__}", comparable(value)
 
 
-def _comparable(value: Any, inside: tuple[int, ...] = ()) -> Any:
-    """A copy of what a value holds; None for objects, for parameters, which checkpoints hold, and for what it is in."""
+def warn_of_random_schedule(schedule: Schedule, total: int) -> None:
+    """Warn of a schedule that gives another factor when a copy of it is asked again for step 0.
+
+    Args:
+        schedule: The schedule.
+        total: Steps of the whole run.
+    """
+    if type(schedule).__module__.startswith("metaexp."):
+        return
+    state = torch.get_rng_state()
+    try:
+        factors = []
+        for _ in range(2):
+            torch.set_rng_state(state)
+            factors.append(copy.deepcopy(schedule).factor(0, total))
+    except Exception as error:  # code of users: what a copy of it raises
+        log.debug("the schedule was not tried on a copy: %s: %s", type(error).__name__, error)
+        return
+    finally:
+        torch.set_rng_state(state)
+    if factors[0] != factors[1]:
+        log.warning(
+            "schedule %s gives the factor %s for step 0, and %s when it is asked again. The run cannot be repeated, "
+            "and one that is resumed differs. Compute the factor from step and total_steps alone.",
+            type(schedule).__name__, factors[0], factors[1],
+        )  # fmt: skip
+
+
+def comparable(value: Any, inside: tuple[int, ...] = ()) -> Any:
+    """Return a copy of what a value holds; None for objects, parameters, which checkpoints hold, and what it is in.
+
+    Args:
+        value: A number, text, tensor or array, or a container of such.
+        inside: The containers that it is in.
+    """
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         try:
             return value.detach().cpu().resolve_conj().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
@@ -124,8 +168,8 @@ def _comparable(value: Any, inside: tuple[int, ...] = ()) -> Any:
             return None
         inside = (*inside, id(value))
         if isinstance(value, dict):
-            return {key: _comparable(item, inside) for key, item in value.items()}
-        return [_comparable(item, inside) for item in value]
+            return {key: comparable(item, inside) for key, item in value.items()}
+        return [comparable(item, inside) for item in value]
     return repr(value) if isinstance(value, (bool, int, float, str)) else None  # nan is equal to itself as a text
 
 

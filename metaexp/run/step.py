@@ -16,7 +16,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import ConfigError, NotFiniteError
-from metaexp.core.optim import Clip, Schedule, total_norm
+from metaexp.core.optim import Clip, Schedule, checked_factor, total_norm
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import trains_on_batches
 from metaexp.core.types import Episode, n_tasks, select_tasks
@@ -26,7 +26,7 @@ from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
-from metaexp.run.optimizer import UnsavedState
+from metaexp.run.optimizer import UnsavedState, warn_of_random_schedule
 from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress, sum_buffers
 from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
 from metaexp.run.side_effects.first_task import FirstTask
@@ -100,6 +100,7 @@ class MetaStep:
         if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self._is_first = True
+        warn_of_random_schedule(schedule, total_steps)
         self.reduce = no_reduce if self._is_alone else self._exchange(ranks).reduce
 
     def _exchange(self, ranks: Ranks) -> Exchange:
@@ -209,10 +210,10 @@ class MetaStep:
 
     def lr(self, step: int) -> float:
         """The learning rate of ``step``, of the first group of parameters."""
-        return self.base_lrs[0] * self.schedule.factor(step, self.total_steps)
+        return self.base_lrs[0] * checked_factor(self.schedule, step, self.total_steps)
 
     def _set_lr(self, step: int) -> None:
-        factor = self.schedule.factor(step, self.total_steps)
+        factor = checked_factor(self.schedule, step, self.total_steps)
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base * factor
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.models.base import not_persistent
+from metaexp.run.side_effects.progress_state import warn_of_progress_state
 
 
 def set_progress(algorithm: Algorithm, step: int, total: int) -> None:
@@ -41,6 +42,7 @@ def set_progress(algorithm: Algorithm, step: int, total: int) -> None:
             with torch.no_grad():
                 old.copy_(new)
             layer._buffers[name] = old
+    warn_of_progress_state(algorithm, step, total)
 
 
 def replaced(algorithm: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
