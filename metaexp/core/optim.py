@@ -39,7 +39,7 @@ def checked_factor(schedule: Schedule, step: int, total_steps: int) -> float:
         ConfigError: It is not a number, is below 0, or is not finite.
     """
     factor: object = schedule.factor(step, total_steps)  # code of users may return anything
-    if isinstance(factor, Real) and 0.0 <= factor < math.inf:
+    if isinstance(factor, Real) and 0.0 <= float(factor) < math.inf:
         return float(factor)
     raise ConfigError(
         f"schedule: {type(schedule).__name__} gives the factor {factor!r} for step {step}; it must be a finite number, "

@@ -172,9 +172,11 @@ def test_set_progress_is_called_before_each_step(tiny: ModuleType) -> None:
 
     class Told(Slope):
         def set_progress(self, step: int, total: int) -> None:
-            told.append((step, total))
+            if self is algorithm:  # and not a copy of it, on which it is tried
+                told.append((step, total))
 
-    step = meta_step(tiny, Told())
+    algorithm = Told()
+    step = meta_step(tiny, algorithm)
     step.run(0)
     step.run(1)
     assert told == [(0, 20), (1, 20)]

@@ -103,7 +103,7 @@ class Given(Schedule):
 
 
 @pytest.mark.parametrize("value", [None, -0.5, float("nan"), float("inf"), torch.tensor(0.5), "1"])
-def test_a_factor_that_is_no_number_of_at_least_0_is_refused(value: object) -> None:
+def test_a_factor_that_is_not_a_finite_number_of_at_least_0_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match="schedule: Given gives the factor .* for step 3"):
         checked_factor(Given(value), 3, 10)
     assert [checked_factor(Given(good), 3, 10) for good in (0, 0.5, 2)] == [0.0, 0.5, 2.0]
