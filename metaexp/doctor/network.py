@@ -17,6 +17,7 @@ from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import normalise_with
 from metaexp.models.checks.inspection import maps_over_tasks
+from metaexp.models.checks.made_again import ADVICE, unlike
 
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "grey images, 1 x 28 x 28": (1, 28, 28),
@@ -86,12 +87,10 @@ def no_randomness(subject: NetworkSubject) -> Finding:
 
 def initialisation(subject: NetworkSubject) -> Finding:
     """Check that the seed of the run, and nothing else, decides the initial weights."""
-    first, again, other = (subject.build(seed=seed).state_dict() for seed in (0, 0, 1))
-    if any(not torch.equal(first[name], again[name]) for name in first):
-        return wrong(
-            "initialisation", "the same seed gives other initial weights; draw them with torch's generator only"
-        )
-    if first and all(torch.equal(first[name], other[name]) for name in first):
+    first, again, other = (subject.build(seed=seed) for seed in (0, 0, 1))
+    if changed := unlike(first, again):
+        return wrong("initialisation", f"the same seed gives other initial values in {listed(changed, 3)}. {ADVICE}")
+    if first.state_dict() and not unlike(first, other):
         return does_not_apply("initialisation", "the initial weights do not depend on the seed")
     return ok("initialisation", "the seed decides the initial weights")
 

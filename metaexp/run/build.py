@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from metaexp.config.classes.make import import_class, make
-from metaexp.config.schema import ClassSpec, Settings
+from metaexp.config.classes.make import make
+from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import trains_on_batches
@@ -19,13 +19,10 @@ from metaexp.data.classification.augmentation import augmented
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
-from metaexp.models.base import Network
-from metaexp.models.checks.hidden import refuse_hidden
-from metaexp.models.checks.trial import refuse_lazy
-from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
+from metaexp.run.initial.algorithm import algorithm_class, build_algorithm
 from metaexp.run.initial.fit import check_tasks
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
@@ -98,14 +95,15 @@ def build(
         DataError: The data are missing or damaged.
     """
     cls = algorithm_class(settings.algorithm)
-    file = read_weights(settings.model) if begins and parent is None else None
+    draws_weights = begins and parent is None
+    file = read_weights(settings.model) if draws_weights else None
     dataset = dataset or load_dataset(settings, compute, progress)
     check_tasks(settings, dataset)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
-    model = build_network(settings, interface)
+    model = build_network(settings, interface, begins=draws_weights)
     taken = load_initial(model, file, settings.model.options.get("weights_partial", False)) if file else None
-    algorithm = build_algorithm(settings, interface, model).to(compute.device)
+    algorithm = build_algorithm(settings, interface, model, begins=draws_weights).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
     on_batches = bool(parameters) and trains_on_batches(cls.training_tasks, settings.train.shape.n_way)
@@ -150,34 +148,6 @@ def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with use_placement(settings.device.examples):
         return description.load(settings.paths.data, progress)
-
-
-def build_algorithm(settings: Settings, interface: Interface, model: Network | None = None) -> Algorithm:
-    """Make the algorithm on the CPU.
-
-    Args:
-        settings: The checked configuration.
-        interface: The shapes that it is built for.
-        model: Its network; None for a new one, initialised from ``settings.seed``.
-    """
-    model = model or build_network(settings, interface)
-    with seed_numpy_and_python(settings.seed):
-        algorithm = make(
-            settings.algorithm,
-            Algorithm,  # type: ignore[type-abstract]
-            model=model,
-            input_shape=interface.input_shape,
-            n_outputs=interface.n_outputs,
-            train_shape=settings.train.shape,
-        )
-    refuse_hidden(algorithm, "algorithm")
-    refuse_lazy(algorithm, "algorithm")
-    return algorithm
-
-
-def algorithm_class(spec: ClassSpec) -> type[Algorithm]:
-    """Import the class of an algorithm, whose attributes are needed before an object is made."""
-    return import_class(spec, Algorithm)  # type: ignore[type-abstract]
 
 
 @dataclass(frozen=True)

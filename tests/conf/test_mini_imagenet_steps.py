@@ -20,7 +20,8 @@ from metaexp.core.types import one_task
 from metaexp.data.base import MetaDataset
 from metaexp.machine.device import Compute
 from metaexp.models.batch_norm import BatchNorm
-from metaexp.run.build import Parts, algorithm_class, build, build_algorithm, load_examples
+from metaexp.run.build import Parts, build, load_examples
+from metaexp.run.initial.algorithm import algorithm_class, build_algorithm
 from metaexp.run.initial.network import Interface, build_network
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -16,7 +16,7 @@ from metaexp.config.compose import Composer
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
 from metaexp.core.types import Examples
-from metaexp.run.build import build_algorithm
+from metaexp.run.initial.algorithm import build_algorithm
 from metaexp.run.initial.network import Interface
 
 ROOT = Path(__file__).resolve().parents[2]

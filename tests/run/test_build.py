@@ -58,10 +58,12 @@ def test_the_seed_decides_what_a_network_and_an_algorithm_draw_from_numpy_and_py
     np.random.seed(6)
     random.seed(6)
     built(tiny.settings(OUT, seed=3))
-    first, again = made[:4], made[4:8]
+    first, again = made[:8], made[8:16]
     assert first == again
+    assert first[0:2] == first[2:4]  # the network that it is compared with
+    assert first[4:6] == first[6:8]
     built(tiny.settings(OUT, seed=4))
-    assert not set(made[8:]) & set(first)
+    assert not set(made[16:]) & set(first)
 
 
 def drawing(constructor: Callable[..., None], made: list[float]) -> Callable[..., None]:

@@ -26,10 +26,10 @@ def refuse_hidden(module: nn.Module, section: str) -> None:
     """
     known = {id(part) for part in itertools.chain(module.modules(), module.parameters())}
     for path, layer in module.named_modules():
-        for name, held in vars(layer).items():
-            if name in _OF_EVERY_MODULE or not isinstance(held, _CONTAINERS):
+        for name, held in plain_attributes(layer):
+            if not isinstance(held, _CONTAINERS):
                 continue
-            lost = [item for item in _items(held) if id(item) not in known and _is_lost(item)]
+            lost = [item for item in items_in(held) if id(item) not in known and _is_lost(item)]
             if lost:
                 kind = "Parameter" if isinstance(lost[0], nn.Parameter) else "Module"
                 where = f", layer {path} of {type(module).__name__}," if path else ""
@@ -41,11 +41,25 @@ def refuse_hidden(module: nn.Module, section: str) -> None:
                 )
 
 
-def _items(held: object, levels: int = 4) -> Iterator[object]:
-    """What a container holds, also in containers in it."""
+def plain_attributes(layer: nn.Module) -> Iterator[tuple[str, object]]:
+    """Return the attributes, name and value, that torch does not know as parameters, buffers or layers.
+
+    Args:
+        layer: A layer, without the layers inside it.
+    """
+    return ((name, value) for name, value in vars(layer).items() if name not in _OF_EVERY_MODULE)
+
+
+def items_in(held: object, levels: int = 4) -> Iterator[object]:
+    """Return what a container holds, also in containers in it.
+
+    Args:
+        held: A list, tuple, set or dict.
+        levels: How deep containers in it are looked into.
+    """
     for item in held.values() if isinstance(held, dict) else held:  # type: ignore[attr-defined]
         if isinstance(item, _CONTAINERS) and levels:
-            yield from _items(item, levels - 1)
+            yield from items_in(item, levels - 1)
         else:
             yield item
 

@@ -13,6 +13,7 @@ from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.models.base import call
 from metaexp.models.batch_norm import normalise_with
+from metaexp.models.checks.made_again import is_foreign
 from metaexp.models.checks.returned import refuse_other_features, values_of
 from metaexp.models.library_noise import seed_numpy_and_python
 
@@ -123,7 +124,7 @@ class _Held:
 
 def _maps(network: nn.Module, input_shape: tuple[int, ...]) -> bool:
     """Find out whether gradients of two tasks can be computed at once, each with its own weights."""
-    if type(network).__module__.startswith("metaexp.") and not getattr(network, "holds_foreign_code", False):
+    if not is_foreign(type(network)):
         return True
     params = {name: p.detach() for name, p in network.named_parameters()}
     buffers = dict(network.named_buffers())

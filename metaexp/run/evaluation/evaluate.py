@@ -30,7 +30,7 @@ from metaexp.results.measured import Measured
 from metaexp.results.own_code import changed_files, source_files
 from metaexp.results.per_class.files import write_classes
 from metaexp.results.record import Task, read_record
-from metaexp.run.build import build_algorithm, load_dataset
+from metaexp.run.build import load_dataset
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluation.aids import Aids, identity_of
 from metaexp.run.evaluation.chunks import Chunks
@@ -39,6 +39,7 @@ from metaexp.run.evaluation.fit import check_fits, check_statistics, warn_of_pix
 from metaexp.run.evaluation.scores import check_finite
 from metaexp.run.evaluation.selection import Selected, apply_weights, selected
 from metaexp.run.folder import RunFolder, existing
+from metaexp.run.initial.algorithm import build_algorithm
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display

@@ -15,6 +15,7 @@ from metaexp.core.shapes import TaskShape, trains_on_batches
 from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
 from metaexp.models.checks.inspection import prepare_network
+from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.models.plain import as_network
 
@@ -32,18 +33,27 @@ class Interface(NamedTuple):
     n_outputs: int
 
 
-def build_network(settings: Settings, interface: Interface) -> Network:
+def build_network(settings: Settings, interface: Interface, *, begins: bool = False) -> Network:
     """Make the network on the CPU, initialised from ``settings.seed``.
 
     Args:
         settings: The checked settings.
         interface: Shapes that the data give the network.
+        begins: Whether a run begins with its initial weights. Then one of your own is made twice, and compared.
+
+    Raises:
+        ConfigError: It cannot be made, its initial weights do not follow from the seed, or it is not fit for tasks.
     """
     cls = import_class(settings.algorithm, Algorithm)  # type: ignore[type-abstract]
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
-    with seed_numpy_and_python(settings.seed):
-        model = as_network(_make_module(settings, interface, outputs), outputs)
+
+    def make_it() -> Network:
+        with seed_numpy_and_python(settings.seed):
+            return as_network(_make_module(settings, interface, outputs), outputs)
+
+    is_checked = begins and is_foreign(import_class(settings.model, nn.Module))
+    model = make_twice(make_it, make_it, "model") if is_checked else make_it()
     prepare_network(model, interface.input_shape, outputs)
     return model
 

@@ -21,10 +21,11 @@ from metaexp.data.base import Dataset
 from metaexp.data.regression.scales import Scales
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, read_record
-from metaexp.run.build import build_algorithm, load_examples
+from metaexp.run.build import load_examples
 from metaexp.run.evaluation.evaluate import edited_code
 from metaexp.run.evaluation.selection import apply_weights, selected
 from metaexp.run.folder import RunFolder, existing
+from metaexp.run.initial.algorithm import build_algorithm
 from metaexp.run.predict.conformal import Calibration, calibrate, check_level
 from metaexp.run.predict.learner import Learner
 from metaexp.run.predict.new_examples import NewExamples, Reader

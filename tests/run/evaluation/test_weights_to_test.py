@@ -17,11 +17,11 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.results.display.wording import format_selected
 from metaexp.results.record import RunRecord
-from metaexp.run.build import build_algorithm
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.evaluation.evaluator import Evaluator
 from metaexp.run.evaluation.selection import apply_weights
 from metaexp.run.first_record import Provenance
+from metaexp.run.initial.algorithm import build_algorithm
 from metaexp.run.initial.network import Interface
 from metaexp.run.initial.parent import read_further
 from metaexp.run.job import run_job

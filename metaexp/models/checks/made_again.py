@@ -1,0 +1,132 @@
+"""Makes a network or an algorithm of one's own twice, and refuses initial values that do not follow from the seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from metaexp.core.counted import listed
+from metaexp.core.errors import ConfigError, first_line
+from metaexp.models.checks.hidden import items_in, plain_attributes
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def is_foreign(cls: type[nn.Module]) -> bool:
+    """Whether a network or an algorithm has code that is not metaexp's.
+
+    Args:
+        cls: Its class.
+    """
+    return not cls.__module__.startswith("metaexp.") or getattr(cls, "holds_foreign_code", False)
+
+
+def make_twice(make: Callable[[], M], again: Callable[[], nn.Module], section: str) -> M:
+    """Make a module, and once more from the same random numbers, and refuse it if the second is another one.
+
+    The second one is freed at once. torch's generator is left as the first one leaves it.
+
+    Args:
+        make: Makes the module, on a CPU.
+        again: Makes the second one.
+        section: Its section of the configuration, for messages.
+
+    Raises:
+        ConfigError: The second one cannot be made, has other initial values, or shares trainable parameters.
+    """
+    state = torch.get_rng_state()
+    first = make()
+    name = type(first).__name__
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(state)
+        try:
+            second = again()
+        except Exception as error:
+            raise ConfigError(
+                f"{section}: {name} cannot be made twice in one process ({type(error).__name__}: {first_line(error)}). "
+                f"Runs that follow each other may share a process. {_KEEP_NOTHING}"
+            ) from error
+    if shared := _shared(first, second):
+        raise ConfigError(
+            f"{section}: {name} shares {listed(shared, 3)} with the one that was made before, so that a second run in "
+            "one process would begin with weights that are trained already. "
+            f"{_KEEP_NOTHING} A part that is not trained may be shared, with requires_grad_(False)."
+        )
+    if changed := unlike(first, second):
+        raise ConfigError(
+            f"{section}: {name} has other initial values in {listed(changed, 3)} when it is made again from the same "
+            f"seed, so that the run could not be repeated. {ADVICE}"
+        )
+    return first
+
+
+_KEEP_NOTHING = (
+    "Keep nothing from one construction to the next: no counter, list or layer on the class or in the module."
+)
+ADVICE = (
+    "Draw initial values from torch's own generator on the CPU (torch.randn, torch.nn.init), or from one that it "
+    "seeds (numpy.random.default_rng(torch.randint(2**31, ()).item())). Fill what torch.empty makes. " + _KEEP_NOTHING
+)
+"""What to do about initial values that do not follow from the seed."""
+
+
+def unlike(first: nn.Module, second: nn.Module) -> list[str]:
+    """Return the names of parameters, buffers, and tensors in attributes that two modules do not have alike.
+
+    Args:
+        first: A network or an algorithm.
+        second: The same, made again.
+    """
+    one, other = _values(first), _values(second)
+    return [name for name in {**one, **other} if not _are_equal(one.get(name), other.get(name))]
+
+
+def _shared(first: nn.Module, second: nn.Module) -> list[str]:
+    """The names of trainable parameters that are parts of both."""
+    parts = {id(parameter) for parameter in second.parameters()}
+    return [name for name, p in first.named_parameters() if p.requires_grad and id(p) in parts]
+
+
+def _values(module: nn.Module) -> dict[str, list[Tensor | np.ndarray]]:
+    """Name -> the parameter or buffer, or the tensors and arrays that an attribute holds."""
+    named = itertools.chain(module.named_parameters(), module.named_buffers())
+    found: dict[str, list[Tensor | np.ndarray]] = {name: [tensor] for name, tensor in named}
+    for path, layer in module.named_modules():
+        for name, value in plain_attributes(layer):
+            held = [item for item in items_in([value]) if isinstance(item, (Tensor, np.ndarray))]
+            if held:
+                found[f"{path}.{name}".lstrip(".")] = held
+    return found
+
+
+def _are_equal(first: list[Tensor | np.ndarray] | None, second: list[Tensor | np.ndarray] | None) -> bool:
+    if first is None or second is None or len(first) != len(second):
+        return False
+    return all(_bytes_agree(*pair) for pair in zip(first, second, strict=True))
+
+
+def _bytes_agree(first: Tensor | np.ndarray, second: Tensor | np.ndarray) -> bool:
+    """Whether two tensors are equal to the last bit, NaN included."""
+    lazy = [isinstance(values, Tensor) and is_lazy(values) for values in (first, second)]
+    if any(lazy):
+        return all(lazy)
+    if type(first) is not type(second) or first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    return bool(np.array_equal(_bytes(first), _bytes(second)))
+
+
+def _bytes(values: Tensor | np.ndarray) -> np.ndarray:
+    """The bytes of a tensor or an array; none where they cannot be read, as of objects and of nested tensors."""
+    if isinstance(values, np.ndarray):
+        return np.zeros(0) if values.dtype.hasobject else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    try:
+        dense = values.detach().cpu().to_dense().resolve_conj().resolve_neg()
+        return dense.reshape(-1).contiguous().view(torch.uint8).numpy()
+    except (RuntimeError, NotImplementedError, TypeError):
+        return np.zeros(0)

@@ -1,0 +1,66 @@
+"""Makes the algorithm of a run, with its initial weights."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+from metaexp.config.classes.make import import_class, make
+from metaexp.config.schema import ClassSpec, Settings
+from metaexp.core.algorithm import Algorithm
+from metaexp.models.base import Network
+from metaexp.models.checks.hidden import refuse_hidden
+from metaexp.models.checks.made_again import is_foreign, make_twice
+from metaexp.models.checks.trial import refuse_lazy
+from metaexp.models.library_noise import seed_numpy_and_python
+from metaexp.run.initial.network import Interface, build_network
+
+log = logging.getLogger(__name__)
+
+
+def build_algorithm(
+    settings: Settings, interface: Interface, model: Network | None = None, *, begins: bool = False
+) -> Algorithm:
+    """Make the algorithm on the CPU.
+
+    Args:
+        settings: The checked configuration.
+        interface: The shapes that it is built for.
+        model: Its network; None for a new one, initialised from ``settings.seed``.
+        begins: Whether a run begins with its initial weights. Then one of your own is made twice, and compared.
+    """
+    model = model or build_network(settings, interface)
+    copied = _copy(model) if begins and is_foreign(algorithm_class(settings.algorithm)) else None
+
+    def make_it(network: Network) -> Algorithm:
+        with seed_numpy_and_python(settings.seed):
+            return make(
+                settings.algorithm,
+                Algorithm,  # type: ignore[type-abstract]
+                model=network,
+                input_shape=interface.input_shape,
+                n_outputs=interface.n_outputs,
+                train_shape=settings.train.shape,
+            )
+
+    if copied is None:
+        algorithm = make_it(model)
+    else:
+        algorithm = make_twice(lambda: make_it(model), lambda: make_it(copied), "algorithm")
+    refuse_hidden(algorithm, "algorithm")
+    refuse_lazy(algorithm, "algorithm")
+    return algorithm
+
+
+def _copy(network: Network) -> Network | None:
+    """A copy of a network; None where its layers cannot be copied."""
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:  # code of users
+        log.debug("%s cannot be copied: %s: %s", type(network).__name__, type(error).__name__, error)
+        return None
+
+
+def algorithm_class(spec: ClassSpec) -> type[Algorithm]:
+    """Import the class of an algorithm, whose attributes are needed before an object is made."""
+    return import_class(spec, Algorithm)  # type: ignore[type-abstract]
