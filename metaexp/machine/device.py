@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine.compiler import put_off_compiler, set_deterministic
 from metaexp.machine.launch import Launch
 from metaexp.machine.memory import peak_bytes
+from metaexp.machine.processor import processor_model, product_name
 from metaexp.machine.threads import check_threads, cores
 from metaexp.results.record import Machine
 
@@ -48,6 +47,7 @@ class Compute:
         ranks: Processes that share the run, each on a device of this kind.
         cuda_graphs: Whether training steps on a GPU may be recorded and replayed.
         runs_together: Runs whose gradients are computed together on this device.
+        processor: The model of the processor where that computes, see :func:`processor_model`.
     """
 
     device: torch.device
@@ -59,6 +59,7 @@ class Compute:
     ranks: int = 1
     cuda_graphs: bool = True
     runs_together: int = 1
+    processor: str | None = None
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which losses are computed: mixed precision under bf16, nothing otherwise."""
@@ -94,7 +95,7 @@ class Compute:
         return Machine(
             accelerator=self.device.type, name=self.name, precision=self.precision, threads=self.threads,
             deterministic=self.deterministic, task_chunk=self.task_chunk, ranks=self.ranks,
-            runs_together=self.runs_together,
+            runs_together=self.runs_together, processor=self.processor,
         )  # fmt: skip
 
     def __str__(self) -> str:
@@ -142,6 +143,7 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
             task_chunk=settings.task_chunk,
             ranks=1 if launch is None else launch.size,
             cuda_graphs=settings.cuda_graphs,
+            processor=processor_model() if device.type == "cpu" else None,
         )
     finally:
         _switch(switches)
@@ -239,12 +241,7 @@ def device_name(device: torch.device) -> str:
     """The product name of a GPU or processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if device.type == "cpu" and cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return product_name()
 
 
 def raise_malloc_thresholds() -> None:

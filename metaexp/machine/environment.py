@@ -20,7 +20,7 @@ _BEFORE: Mapping[str, Any] = {"ranks": 1, "runs_together": 1}
 OWN_CODE = "own code"
 """The key of the user's own code: the first 12 digits of its digest."""
 
-_NOT_IN_OLD_CHECKPOINTS = ("metaexp sources", OWN_CODE)
+_NOT_IN_OLD_CHECKPOINTS = ("metaexp sources", OWN_CODE, "processor")
 """Keys that older checkpoints lack. They count as unchanged then."""
 
 

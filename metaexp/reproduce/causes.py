@@ -20,7 +20,7 @@ def conditions(before: RunRecord, now: RunRecord) -> list[str]:
     """
     return [
         *changed_values(before.versions, now.versions),
-        *changed_values(_device(before), _device(now)),
+        *changed_values(*_devices(before, now)),
         *_commits(before, now),
         *(["the data differ"] if before.data_hash not in (None, now.data_hash) else []),
     ]
@@ -48,7 +48,11 @@ def likely_causes(before: RunRecord, now: RunRecord, changed: Sequence[str]) -> 
             )
     if causes:
         return causes
-    unknown = " (its commit is not in the record)" if before.git is None or now.git is None else ""
+    missing = [
+        *(["commit"] if before.git is None or now.git is None else []),
+        *(["model of processor"] if _lacks_processor(before) or _lacks_processor(now) else []),
+    ]
+    unknown = f" (a record does not have the {' and the '.join(missing)})" if missing else ""
     return [
         f"none of what is recorded (versions, device, threads, commit, data) differs{unknown}: look at the source of "
         "algorithms and networks of your own, at packages that are not recorded, at files of the run that were "
@@ -56,8 +60,18 @@ def likely_causes(before: RunRecord, now: RunRecord, changed: Sequence[str]) -> 
     ]
 
 
-def _device(record: RunRecord) -> dict[str, Any]:
-    return {} if record.device is None else dataclasses.asdict(record.device)
+def _lacks_processor(record: RunRecord) -> bool:
+    """Whether the numbers come from a processor whose model is not recorded."""
+    return record.device is not None and record.device.accelerator == "cpu" and record.device.processor is None
+
+
+def _devices(before: RunRecord, now: RunRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both devices, with the model of the processor if both records have it."""
+    then, here = ({} if r.device is None else dataclasses.asdict(r.device) for r in (before, now))
+    if None in (then.get("processor"), here.get("processor")):
+        for device in (then, here):
+            device.pop("processor", None)
+    return then, here
 
 
 def _commits(before: RunRecord, now: RunRecord) -> list[str]:

@@ -113,6 +113,8 @@ class Machine:
     """Processes that shared the run, each with ``threads`` threads or an accelerator of its own."""
     runs_together: int = field(default=1, metadata=ADDED)
     """Runs trained together, this one included: they share the time; numbers differ by rounding from a run alone."""
+    processor: str | None = field(default=None, metadata=ADDED)
+    """The model of the processor where that computed. Null on an accelerator, and in older records."""
 
 
 @dataclass(frozen=True)

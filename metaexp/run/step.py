@@ -23,7 +23,7 @@ from metaexp.core.types import Episode, n_tasks, select_tasks
 from metaexp.data.base import TaskSource
 from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
-from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
+from metaexp.machine.graphs.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
 from metaexp.run.optimizer import UnsavedState, warn_of_random_schedule

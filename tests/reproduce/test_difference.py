@@ -207,8 +207,8 @@ def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Pat
         ({"git": Git("a" * 40, True)}, "the rerun was made with source files that differ from its commit"),
         ({"data_hash": "f" * 64}, "the data differ"),
         ({"exact_resume": False}, "the rerun was continued on another machine, thread count, version or code"),
-        ({}, "none of what is recorded (versions, device, threads, commit, data) differs: look at"),
-        ({"git": None}, "differs (its commit is not in the record): look at"),
+        ({}, "data) differs (a record does not have the model of processor): look at"),
+        ({"git": None}, "differs (a record does not have the commit and the model of processor): look at"),
     ],
 )
 def test_the_cause_is_what_is_not_as_it_was(
@@ -219,6 +219,24 @@ def test_the_cause_is_what_is_not_as_it_was(
     causes = compare_folders(*pair).causes
     assert any(cause in text for text in causes), causes
     assert not any("torch was" in text for text in causes) or "versions" in changes
+
+
+@pytest.mark.parametrize(
+    ("now", "cause"),
+    [
+        ("family 25, model 17", "processor was family 25, model 1 and is family 25, model 17"),
+        ("family 25, model 1", "none of what is recorded (versions, device, threads, commit, data) differs: look at"),
+    ],
+)
+def test_the_model_of_a_processor_is_a_cause_although_its_name_is_the_same(
+    pair: tuple[Path, Path], record: RunRecord, now: str, cause: str
+) -> None:
+    change(pair[1], 0, train__loss=9.0)
+    for folder, model in zip(pair, ("family 25, model 1", now), strict=True):
+        assert record.device is not None
+        write_record(dataclasses.replace(record, device=dataclasses.replace(record.device, processor=model)), folder)
+    (found,) = compare_folders(*pair).causes
+    assert found.startswith(cause)
 
 
 def test_changed_conditions_are_listed_for_identical_runs_too(pair: tuple[Path, Path], record: RunRecord) -> None:

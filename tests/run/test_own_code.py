@@ -76,10 +76,11 @@ def test_an_edit_of_metaexp_between_stop_and_resume_counts(
 
 def test_a_checkpoint_that_does_not_name_its_code_is_not_taken_for_different() -> None:
     then = {"torch": "2"}
-    here = {"torch": "2", "ranks": 1, "runs_together": 1, "metaexp sources": "a", "own code": "b"}
+    here = {"torch": "2", "ranks": 1, "runs_together": 1, "metaexp sources": "a", "own code": "b", "processor": "c"}
     assert environment.changed_environment(then, here) == []
     assert environment.changed_environment({**then, "own code": "c"}, here) == ["own code was c and is b"]
     assert environment.changed_environment(then, {**here, "runs_together": 3}) == ["runs_together was 1 and is 3"]
+    assert environment.changed_environment({**then, "processor": "d"}, here) == ["processor was d and is c"]
 
 
 def test_why_and_reproduce_name_code_that_differs(tiny: ModuleType, tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from metaexp.machine.device import device_name
+from metaexp.machine.processor import processor_model
 from metaexp.results.record import RunRecord
 
 
 def is_same_machine(record: RunRecord) -> bool:
-    """Whether a record was made on this processor with this torch. On others, sums are rounded otherwise."""
+    """Whether a record was made on a processor of this model with this torch. On others, sums are rounded otherwise.
+
+    Older records do not have the model, only a name that models of several years share.
+    """
     device = record.device
     return (
         device is not None
-        and device.name == device_name(torch.device("cpu"))
+        and device.processor == processor_model()
         and record.versions.get("torch") == torch.__version__
     )

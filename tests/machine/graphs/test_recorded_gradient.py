@@ -17,10 +17,10 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.optim import Constant, NoClip
 from metaexp.core.shapes import TaskShape
 from metaexp.doctor.differences import largest_difference
-from metaexp.machine import recorded_gradient
-from metaexp.machine.cuda_graph import NotRecordableError
 from metaexp.machine.device import Compute
-from metaexp.machine.recorded_gradient import is_recordable
+from metaexp.machine.graphs import recorded_gradient
+from metaexp.machine.graphs.cuda_graph import NotRecordableError
+from metaexp.machine.graphs.recorded_gradient import is_recordable
 from metaexp.machine.single_rank import SINGLE
 from metaexp.run.build import set_up
 from metaexp.run.step import MetaStep

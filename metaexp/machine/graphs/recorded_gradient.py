@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.machine.all_reduce import Partial
-from metaexp.machine.cuda_graph import NotRecordableError, RecordedWork
 from metaexp.machine.device import Compute
+from metaexp.machine.graphs.cuda_graph import NotRecordableError, RecordedWork
 from metaexp.machine.single_rank import Ranks
 
 log = logging.getLogger(__name__)
