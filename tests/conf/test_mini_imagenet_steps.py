@@ -88,7 +88,7 @@ def losses(name: str) -> tuple[Loss, Loss]:
         "matching_net_fce": lambda: of(plain.matching_net, {"context": True}, {"context": True, **of_attention}),
         "fine_tune": lambda: of(plain.classifier, {}, {"eps": plain.CODE_EPS}),
         "fine_tune_cosine": lambda: of(plain.classifier, {"cosine_scale": 2.0}, {"cosine_scale": 10.0}),
-        "nearest_neighbour": lambda: of(plain.classifier, {}, {"eps": plain.CODE_EPS}),
+        "nearest_neighbour": lambda: of(plain.classifier, {"eps": plain.CODE_EPS}, {}),
     }[found]()
 
 

@@ -56,7 +56,8 @@ def settings_of(name: str) -> dict[str, Any]:
         settings[group] = choice
         both = loaded(CONF / group / f"{choice}.yaml") | own.get(group, {})
         settings |= {f"{group}.{key}": value for key, value in both.items()}
-    settings |= {f"{part}.{key}": value for part in ("train", "eval") for key, value in own[part].items()}
+    parts = ("train", "augment", "eval")
+    settings |= {f"{part}.{key}": value for part in parts for key, value in own.get(part, {}).items()}
     inherited = {f"train.{key}": settings[f"task.{key}"] for key in ("n_way", "k_shot", "n_query")}
     return inherited | settings
 
@@ -297,22 +298,31 @@ def matching_net() -> Iterator[tuple[str, Expected]]:
 
 
 def baselines() -> Iterator[tuple[str, Expected]]:
-    """Pre-training of twitter/meta-learning-lstm, and of Chen et al. (2019): 400 epochs of batches of 16."""
+    """Pre-training of twitter/meta-learning-lstm, and of Chen et al. (2019) with the settings of LibFewShot.
+
+    These are in its reproduce/Baseline, reproduce/Baseline++ and core/data: 400 epochs of batches of 16.
+    """
     lua = {
         "optimizer": "adam", "optimizer.lr": 1e-3, "train.steps": 30_000, "train.meta_batch_size": 64,
         "model": "conv4", "model.channels": 64, "algorithm.space": "embedding", "eval.episodes": 600,
+        "algorithm.distance": "cosine", "eval.weights": "last", "model.norm_init": "uniform", "model.norm_eps": 1e-3,
     }  # fmt: skip
-    chen = {
+    lib_few_shot = {
         "optimizer": "adam", "optimizer.lr": 1e-3, "train.steps": 400 * 38_400 // 16, "train.meta_batch_size": 16,
         "model": "conv4", "model.channels": 64, "algorithm.tune": "head", "algorithm.tune_lr": 0.01,
-        "algorithm.tune_weight_decay": 0.001, "eval.episodes": 600,
+        "algorithm.tune_weight_decay": 0.001, "eval.episodes": 5 * 600, "eval.weights": "last",
+        "dataset.normalise": [
+            pytest.approx([value / 255 for value in (120.39586422, 115.59361427, 104.54012653)], abs=1e-6),
+            pytest.approx([value / 255 for value in (70.68188272, 68.27635443, 72.54505529)], abs=1e-6),
+        ],
+        "augment.flip": True, "augment.brightness": 0.4, "augment.contrast": 0.4, "augment.saturation": 0.4,
     }  # fmt: skip
     for k_shot, steps in ((1, 100 * 2), (5, 100 * 7)):  # 100 passes over 5 or 25 images in batches of 4
         shape = {"task.k_shot": k_shot, "task.n_query": 15}
         yield f"nearest_neighbour_mini_imagenet_5way_{k_shot}shot", lua | shape
         for kind, head in (("fine_tune", "linear"), ("fine_tune_cosine", "cosine")):
             tuned = {"algorithm.head": head, "algorithm.tune_steps": steps, "algorithm.cosine_scale": 2.0}
-            yield f"{kind}_mini_imagenet_5way_{k_shot}shot", chen | shape | tuned
+            yield f"{kind}_mini_imagenet_5way_{k_shot}shot", lib_few_shot | shape | tuned
     pixels = {"algorithm.space": "inputs", "algorithm.distance": "cosine", "train.steps": 0}  # Vinyals et al. (2016)
     for n_way, k_shot in OMNIGLOT_TASKS:
         shape = {"task.n_way": n_way, "task.k_shot": k_shot}
