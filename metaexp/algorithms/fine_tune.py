@@ -56,6 +56,8 @@ class FineTune(Algorithm):
         tune_steps: steps of gradient descent at test.
         tune_lr: learning rate at test.
         tune_weight_decay: weight decay at test.
+        cosine_scale_test: ``cosine_scale`` at test; None for the same. A task has fewer classes than training has, and
+            the authors' factor depends on their number.
 
     Raises:
         ConfigError: ``head=cosine`` in regression, where there are no classes.
@@ -78,6 +80,7 @@ class FineTune(Algorithm):
         tune_steps: NonNegativeInt,
         tune_lr: PositiveFloat,
         tune_weight_decay: NonNegativeFloat,
+        cosine_scale_test: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
         if head == "cosine" and train_shape.n_way == 0:
@@ -86,7 +89,9 @@ class FineTune(Algorithm):
         self.model = model
         self.n_features = math.prod(model.feature_shape(input_shape))
         self.head = nn.Linear(self.n_features, n_outputs, bias=head == "linear")
-        self.scale = cosine_scale if head == "cosine" else None
+        self.is_cosine = head == "cosine"
+        self.scale = cosine_scale
+        self.scale_test = cosine_scale if cosine_scale_test is None else cosine_scale_test
         self.tunes_all = tune == "all"
         self.tune_steps = tune_steps
         self.tune_lr = tune_lr
@@ -107,7 +112,7 @@ class FineTune(Algorithm):
 
     def predict(self, adapted: Tuned, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
-        return self._scores(adapted.head, self._features(adapted.body, x))
+        return self._scores(adapted.head, self._features(adapted.body, x), self.scale_test)
 
     def adaptation_path(self, support: Examples) -> Iterable[Tuned]:
         """With ``tune=all``, after 0, 1, ... steps; otherwise the end alone, since all start from a head of zeros."""
@@ -117,7 +122,7 @@ class FineTune(Algorithm):
         """The loss () of the query batch under its fixed labels, without any adaptation."""
         x, y, _ = episode.query
         features = self.model(x).flatten(1)  # (B, F)
-        return self.loss(self._scores(parameters_of(self.head), features), y)
+        return self.loss(self._scores(parameters_of(self.head), features, self.scale), y)
 
     def _path(self, support: Examples) -> Iterator[Tuned]:
         """Body and head after 0, 1, ... steps."""
@@ -137,7 +142,8 @@ class FineTune(Algorithm):
         def support_loss(params: Params) -> Tensor:
             inputs = self._features(_without("body.", params), support.x) if features is None else features
             decay = sum((p * p).sum() for p in params.values()) * (0.5 * self.tune_weight_decay)
-            return self.loss(self._scores(_without("head.", params), inputs), support.y) + decay
+            scores = self._scores(_without("head.", params), inputs, self.scale_test)
+            return self.loss(scores, support.y) + decay
 
         return descend(support_loss, params, self.tune_lr, self.tune_steps, first_order=True)
 
@@ -153,10 +159,10 @@ class FineTune(Algorithm):
         params = {**parameters_of(self.model), **body}
         return call(self.model, params, buffers_of(self.model), x, "stored").values.flatten(1)
 
-    def _scores(self, head: Params, features: Tensor) -> Tensor:
-        """Scores (B, N) of features (B, F)."""
-        if self.scale is not None:
-            features = self.scale * F.normalize(features, dim=1)
+    def _scores(self, head: Params, features: Tensor, scale: float) -> Tensor:
+        """Scores (B, N) of features (B, F); ``scale`` is the factor on cosines."""
+        if self.is_cosine:
+            features = scale * F.normalize(features, dim=1)
         return F.linear(features, head["weight"], head.get("bias"))
 
 

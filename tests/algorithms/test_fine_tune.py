@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.func import functional_call
 
 from metaexp.algorithms.fine_tune import FineTune
@@ -79,6 +80,22 @@ def test_the_cosine_head_sees_only_the_direction_of_features(make_task: MakeTask
     assert torch.allclose(algorithm.predict(tuned, query.x), expected)
     linear = fine_tune().eval()
     assert not torch.allclose(linear.predict(linear.adapt(support), query.x), expected)
+
+
+def test_the_cosine_head_has_a_factor_of_its_own_at_test(make_task: MakeTask) -> None:
+    (support, query), batch = make_task(), make_task(n_way=9).query
+
+    def loss_and_scores(**scales: Any) -> tuple[Tensor, Tensor]:
+        algorithm = fine_tune(head="cosine", **scales).eval()
+        scores = algorithm.predict(algorithm.adapt(support), query.x)
+        return algorithm(Episode(batch, batch)), scores
+
+    of_ten, of_two = loss_and_scores(cosine_scale=10.0), loss_and_scores(cosine_scale=2.0)
+    loss, scores = loss_and_scores(cosine_scale=10.0, cosine_scale_test=2.0)
+    assert torch.equal(loss, of_ten[0])
+    assert not torch.allclose(loss, of_two[0])
+    assert torch.equal(scores, of_two[1])
+    assert not torch.allclose(scores, of_ten[1])
 
 
 def test_pre_training_is_classification_of_all_training_classes(make_task: MakeTask) -> None:
