@@ -23,7 +23,7 @@ from metaexp.report.rows import Entry
 from metaexp.reproduce.saved_experiment import match_experiment
 from metaexp.results.display.next_steps import after_report, format_next
 from metaexp.results.evaluations import Evaluation
-from metaexp.results.record import RunRecord, read_record
+from metaexp.results.record import Reference, RunRecord, read_record
 from metaexp.run.integrity import check_numbers, check_run_files
 from metaexp.run.own_options import trust_of_run
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("--name names the copy of one run; give one run.")
     if options.evaluations and not options.runs:
         raise ConfigError("--evaluations publishes later tests of a run; give the run.")
-    docs = Documentation(folder, readme, is_current, algorithm_pages(options.root), departs)
+    docs = Documentation(folder, readme, is_current, algorithm_pages(options.root), departs, published)
     if options.check:
         old = outdated(docs)
         print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
@@ -124,8 +124,14 @@ def departs(record: RunRecord) -> str:
     return "" if record.reference is None else stated_departures(record.experiment)
 
 
+def published(record: RunRecord) -> Reference | None:
+    """Return the published number of a current record, as the file of its experiment quotes it now."""
+    reference = Composer().settings(record.overrides, Purpose.PLAN).reference
+    return None if reference is None else Reference(**reference)
+
+
 def _published(config: Mapping[str, Any]) -> list[Any]:
-    """The published number behind a verdict. The text beside it may change."""
+    """The published number behind a verdict. Its schedule and the text beside it may change: see :func:`published`."""
     reference = config.get("reference") or {}
     return [reference.get(key) for key in ("metric", "value", "ci95")]
 

@@ -133,7 +133,7 @@ def published_test(test: Evaluation, name: str, record: RunRecord, find: FindExp
         composed_from=found.overrides if found else [],
         full_steps=found.steps if found else None,
         deviations=found.deviations if found else [],
-        departs=_whose_weights(name, record) + (f" {_sentence(found.departs)}" if found and found.departs else ""),
+        departs=_join(_whose_weights(name, record), found.departs if found else ""),
     )
 
 
@@ -143,8 +143,20 @@ def _whose_weights(name: str, record: RunRecord) -> str:
     return f"weights of {name}, chosen on {format_task(record.task)} validation tasks."
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def restate(departs: str, stated: str) -> str:
+    """Return the departures of a later test, whose weights it has and then what the experiment states now.
+
+    Args:
+        departs: The departures as they were published.
+        stated: Where the experiment departs from its paper.
+    """
+    whose, _, _ = departs.partition(". ")
+    return _join(f"{whose.removesuffix('.')}.", stated)
+
+
+def _join(whose: str, departs: str) -> str:
+    """The sentence about the weights, and the departures of the experiment as sentences."""
+    return f"{whose} {departs[:1].upper()}{departs[1:]}".rstrip()
 
 
 def record_of_test(test: PublishedTest, record: RunRecord) -> RunRecord:

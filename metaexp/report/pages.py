@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.disk.files import encode_text, write_atomically
-from metaexp.report.later_tests import overrides_of, record_of_test
+from metaexp.report.later_tests import overrides_of, record_of_test, restate
 from metaexp.report.rows import Entry, best_first, format_devices, format_measured, format_title, grouped, of_row
 from metaexp.report.run_page import GENERATED, format_run_page, format_verdict
 from metaexp.results.display.markdown import between_markers, escape_line, format_table
@@ -27,7 +27,7 @@ from metaexp.results.display.wording import (
     format_time,
 )
 from metaexp.results.evaluations import published_tests
-from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.results.record import RECORD_FILE, Reference, RunRecord, read_record
 from metaexp.results.verdict import with_verdict
 
 IsCurrent = Callable[[RunRecord], bool]
@@ -43,6 +43,15 @@ Pages = Callable[[Sequence[Entry]], Mapping[Path, str]]
 
 Departs = Callable[[RunRecord], str]
 """Where a record's experiment departs from the paper whose number it quotes, as the header of its file says it."""
+
+
+Published = Callable[[RunRecord], Reference | None]
+"""The published number of a record that is current, as its experiment's file quotes it."""
+
+
+def as_recorded(record: RunRecord) -> Reference | None:
+    """Return the published number in a record, for a documentation without files of experiments."""
+    return record.reference
 
 
 def no_departures(_: RunRecord) -> str:
@@ -65,6 +74,7 @@ class Documentation:
         is_current: Whether a record's settings are still those of its experiment.
         others: Makes the other pages.
         departs: Says where an experiment departs from its paper.
+        published: Says which number a record is compared with now.
     """
 
     results: Path
@@ -72,6 +82,7 @@ class Documentation:
     is_current: IsCurrent
     others: Pages = no_pages
     departs: Departs = no_departures
+    published: Published = as_recorded
 
 
 def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
@@ -100,13 +111,17 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     return sorted(entries, key=_order)
 
 
-def _worded_today(entry: Entry, departs: Departs) -> Entry:
-    """Word a verdict as this version does, with the departures that the experiment's header states now."""
+def _worded_today(entry: Entry, docs: Documentation) -> Entry:
+    """Word a verdict as this version does, with what the experiment's file states now: its departures and schedule."""
     record = entry.record
-    if entry.test or record.reference is None or record.verdict is None:
+    if record.reference is None or record.verdict is None:
         return entry
-    stated = "" if entry.stale else escape_line(departs(record))
-    return entry._replace(record=with_verdict(dataclasses.replace(record, departs=stated or record.departs)))
+    if not entry.stale:
+        if stated := escape_line(docs.departs(record)):
+            departs = restate(record.departs, stated) if entry.test else stated
+            record = dataclasses.replace(record, departs=departs)
+        record = dataclasses.replace(record, reference=escape_texts(docs.published(record)))
+    return entry._replace(record=with_verdict(record))
 
 
 def escape_texts(value: Any) -> Any:
@@ -133,7 +148,7 @@ def generate(docs: Documentation) -> dict[Path, str]:
         RunFolderError: A record is faulty, or the README lacks its markers.
     """
     folder, readme = docs.results, docs.readme
-    entries = [_worded_today(entry, docs.departs) for entry in read_entries(folder, docs.is_current)]
+    entries = [_worded_today(entry, docs) for entry in read_entries(folder, docs.is_current)]
     files = {
         folder / entry.name / "README.md": format_run_page(
             entry, folder / entry.name, of_row(entry, entries), docs.departs(entry.record), _tests_of(entry, entries)

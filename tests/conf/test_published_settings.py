@@ -56,7 +56,7 @@ def settings_of(name: str) -> dict[str, Any]:
         settings[group] = choice
         both = loaded(CONF / group / f"{choice}.yaml") | own.get(group, {})
         settings |= {f"{group}.{key}": value for key, value in both.items()}
-    parts = ("train", "augment", "eval")
+    parts = ("train", "augment", "eval", "reference")
     settings |= {f"{part}.{key}": value for part in parts for key, value in own.get(part, {}).items()}
     inherited = {f"train.{key}": settings[f"task.{key}"] for key in ("n_way", "k_shot", "n_query")}
     return inherited | settings
@@ -253,6 +253,7 @@ def proto_net() -> Iterator[tuple[str, Expected]]:
     }  # fmt: skip
     for n_way, k_shot in OMNIGLOT_TASKS:
         shape = {"train.n_way": 60, "train.k_shot": k_shot, "train.n_query": 5, "task.n_way": n_way}
+        shape["reference.steps"] = 31_500 if k_shot == 1 else None  # trainval.py adds 200 epochs of 100 to the best
         yield f"proto_net_omniglot_{n_way}way_{k_shot}shot", common | SNELLS_OMNIGLOT | shape
         if k_shot == 1:
             both = {
@@ -271,7 +272,8 @@ def challenge() -> Iterator[tuple[str, Expected]]:
     shape = {"train.n_way": 60, "train.k_shot": 1, "train.n_query": 5, "task.n_way": 20, "task.n_query": 1}
     own = {"dataset": "omniglot_challenge", "dataset.rotations_in": "train", "eval.episodes": 20}
     theirs = dict(proto_net())["proto_net_omniglot_20way_1shot"]
-    yield "proto_net_omniglot_challenge", {k: v for k, v in theirs.items() if k != "dataset.split"} | shape | own
+    not_here = {"dataset.split", "reference.steps"}
+    yield "proto_net_omniglot_challenge", {k: v for k, v in theirs.items() if k not in not_here} | shape | own
 
 
 SNELLS_OMNIGLOT = {
@@ -338,7 +340,7 @@ VARIANTS = {  # of an experiment, for small machines -> what it has instead
     f"{name}_omniglot_5way_1shot_two_cores": {
         "optimizer.lr": 3e-3, "schedule": "cosine", "schedule.final": 0.01, "schedule.every": 500,
         "schedule._target_": "metaexp.core.optim.Cosine", "model.head_init": "xavier", "train.steps": 6000,
-        "train.eval_episodes": 1000, "eval.weights": "best",
+        "train.eval_episodes": 1000, "eval.weights": "best", "reference.steps": 60_000,
     }
     for name in ("maml", "maml_first_order")
 }  # fmt: skip

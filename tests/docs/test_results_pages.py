@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.cli.report import departs, experiment_finder, is_current, main
+from metaexp.cli.report import departs, experiment_finder, is_current, main, published
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.report.pages import MARKER, read_entries
@@ -39,6 +39,14 @@ def test_departures_are_those_of_the_header_where_a_published_number_is_quoted()
     assert "the learning rate of Adam starts at 0.003" in departs(record)
     assert departs(dataclasses.replace(record, experiment="of_my_own")) == ""
     assert departs(dataclasses.replace(record, reference=None)) == ""
+
+
+def test_the_published_schedule_is_that_of_the_file_also_where_a_record_does_not_have_it() -> None:
+    record = read_record(RESULTS / "proto_net_omniglot_5way_1shot_trainval")
+    now = published(record)
+    assert record.reference is not None
+    assert now == dataclasses.replace(record.reference, steps=31_500, protocol=now.protocol if now else "")
+    assert published(dataclasses.replace(record, overrides=[])) is None
 
 
 def test_committed_records_name_no_machine() -> None:
@@ -92,6 +100,7 @@ def test_a_record_is_stale_once_a_key_or_the_published_number_has_changed() -> N
         ("train", "steps", 69999, False),
         ("reference", "value", 0.68, False),
         ("reference", "protocol", "in other words", True),
+        ("reference", "steps", 90_000, True),
         ("device", "threads", 7, True),
     ):
         earlier = record.config | {section: record.config[section] | {key: value}}

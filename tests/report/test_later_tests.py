@@ -19,7 +19,7 @@ from metaexp.report.publish import publish
 from metaexp.report.rows import best_first, format_entry_command, grouped
 from metaexp.results.episodes import episodes_sha256, write_episodes
 from metaexp.results.evaluations import Evaluation, evaluations, published_tests
-from metaexp.results.record import DIGEST, RunRecord, Score, Task, read_record, write_record
+from metaexp.results.record import DIGEST, Reference, RunRecord, Score, Task, read_record, write_record
 
 SAVED = SavedExperiment(
     "maml_omniglot_20way_1shot", ["experiment=maml_omniglot_20way_1shot"], 6000,
@@ -103,6 +103,27 @@ def test_every_page_shows_it(make_run: MakeRun, tmp_path: Path) -> None:
     assert f"<strong>{name}, tested with task.n_way=20</strong>" in ranked.replace("<wbr>", "")
     assert f"metaexp evaluate docs/results/{name} task.n_way=20" in ranked
     assert len(best_first(grouped(entries), 10)) == 2
+
+
+def test_it_is_compared_with_what_its_experiments_file_states_now(make_run: MakeRun, tmp_path: Path) -> None:
+    name = published(make_run(), tmp_path / "results").name
+    quoted = Reference("Finn", "Table 1", "accuracy", 0.9, None, "600 tasks", steps=60_000)
+
+    def table(current: bool) -> str:
+        made = Documentation(
+            tmp_path / "results",
+            None,
+            lambda _: current,
+            departs=lambda _: "the steps are fewer",
+            published=lambda _: quoted,
+        )
+        return generate(made)[tmp_path / "results" / name / "README.md"].partition("## Other tests")[2]
+
+    weights = "weights of maml_omniglot_5way_1shot, chosen on 5-way 1-shot validation tasks"
+    assert f"shortened (6,000 of 60,000 steps): 0.0 points above, one seed, with departures: {weights}" in table(True)
+    assert f" {weights}. The steps are fewer |" in table(True)
+    assert "60,000" not in table(False)
+    assert f" {weights}. The head is another |" in table(False)
 
 
 def test_what_differs_in_the_training_is_said_first_and_nothing_is_called_reproduced(

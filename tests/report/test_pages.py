@@ -102,15 +102,20 @@ def test_a_verdict_has_the_words_of_this_version(docs: Path, stale: bool) -> Non
     assert "1 more" not in page
 
 
-def test_a_verdict_has_the_departures_that_the_experiments_header_states_now(docs: Path) -> None:
-    def verdict(departs: str, stale: bool = False) -> str:
-        made = Documentation(docs, None, lambda _: not stale, departs=lambda _: departs)
+def test_a_verdict_has_the_departures_and_the_schedule_that_the_experiments_file_states_now(docs: Path) -> None:
+    def verdict(departs: str, stale: bool = False, steps: int | None = None) -> str:
+        def published(record: RunRecord) -> Reference | None:
+            return record.reference and dataclasses.replace(record.reference, steps=steps)
+
+        made = Documentation(docs, None, lambda _: not stale, departs=lambda _: departs, published=published)
         return _cells(generate(made)[docs / "README.md"], "maml_omniglot_5way_1shot")[3]
 
     recorded = "shortened (6,000 of 60,000 steps): 0.4 points below, one seed"
     assert verdict("another head <b>") == f"{recorded}, with departures: another head &lt;b>"
     assert verdict("") == recorded
     assert verdict("another head", stale=True) == f"stale: settings changed since; was: {recorded}"
+    assert verdict("", steps=90_000) == recorded.replace("60,000", "90,000")
+    assert verdict("", steps=90_000, stale=True) == f"stale: settings changed since; was: {recorded}"
 
 
 def test_a_runs_page_gives_the_command_the_steps_and_the_figures(docs: Path) -> None:
