@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ from metaexp.core.types import Episode, combine_tensors, mapped_axes, n_tasks, o
 
 _SIGNS_OF_VMAP = ("vmap", "atching rule", "Tensor that doesn't have storage")
 """Words of torch's messages about operations that it cannot map."""
+_SIGNS_OF_WRITING = ("that has more elements than `self`", "will be updated in place, were not batched")
+_SHAPES = r"output with shape \[([\d, ]*)\] doesn't match the broadcast shape \[([\d, ]*)\]"
+"""Its messages about a tensor of all tasks that one task writes into."""
 _SIGN_OF_ESCAPE = "escaped from inside"
 """Words of its message about a tensor that was kept from earlier tasks."""
 
@@ -47,6 +51,14 @@ def _vectorised(function: Callable[[Episode], Any], episodes: Episode) -> Any:
     try:
         return torch.vmap(function, in_dims=(mapped_axes(episodes),), randomness="different")(episodes)
     except RuntimeError as error:
+        if _writes_into_unmapped(str(error), n_tasks(episodes)):
+            raise ConfigError(
+                "the algorithm or its network writes values of a task into a tensor that belongs to no task, such as a "
+                "buffer or what torch.zeros makes, and torch cannot do that for several tasks at once "
+                f"({first_line(error).partition(' because')[0].rstrip('.')}). Assign a new tensor to a buffer "
+                "(self.mean = 0.9 * self.mean + 0.1 * new, whose mean over tasks is kept), and take x.new_zeros(...) "
+                "in place of torch.zeros(...). Or set device.task_chunk=1 to take one task at a time."
+            ) from error
         if _SIGN_OF_ESCAPE in str(error) or not any(sign in str(error) for sign in _SIGNS_OF_VMAP):
             raise
         why = first_line(error).partition(". ")[0][:200].rstrip(".")
@@ -54,3 +66,11 @@ def _vectorised(function: Callable[[Episode], Any], episodes: Episode) -> Any:
             f"the algorithm or its network does something that torch cannot do for several tasks at once: {why}. "
             "Set device.task_chunk=1 to take one task at a time."
         ) from error
+
+
+def _writes_into_unmapped(text: str, tasks: int) -> bool:
+    """Whether a message of torch is about a tensor without tasks that the values of several tasks are written into."""
+    if found := re.search(_SHAPES, text):
+        shared, mapped = ([int(size) for size in re.findall(r"\d+", shape)] for shape in found.groups())
+        return mapped == [tasks, *shared]
+    return any(sign in text for sign in _SIGNS_OF_WRITING)

@@ -13,6 +13,7 @@ from metaexp.models.base import Network
 from metaexp.models.checks.inspection import maps_over_tasks, prepare_another, prepare_network
 from metaexp.models.checks.trial import size_lazy_layers
 from metaexp.models.plain import as_network
+from metaexp.models.torch_settings import refuse_changed_settings
 
 N_OUTPUTS = 5
 N_EXAMPLES = 10
@@ -42,7 +43,7 @@ class NetworkSubject:
             n_outputs: The network's outputs; None for an embedding.
             seed: Decides the initial weights.
         """
-        with fix_noise(seed):
+        with fix_noise(seed), refuse_changed_settings(self.name):
             module = self.make(input_shape=self.input_shape, n_outputs=n_outputs)
             size_lazy_layers(module, self.input_shape)
         return module

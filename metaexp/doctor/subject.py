@@ -29,6 +29,7 @@ from metaexp.doctor.tiny import (
 )
 from metaexp.models.base import Network
 from metaexp.models.library_noise import numpy_and_python_states, seed_numpy_and_python
+from metaexp.models.torch_settings import refuse_changed_settings
 
 FEW_STEPS = 3
 """Inner steps are cut to as many where only the equations matter."""
@@ -93,7 +94,7 @@ class Subject:
         """
         shape = shape or self.shape
         n_outputs = TRAIN_CLASSES if self.is_supervised else shape.n_way or N_TARGETS
-        with fix_noise(seed):
+        with fix_noise(seed), refuse_changed_settings(self.name):
             algorithm = self.make(
                 most_steps,
                 model=TinyConv(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,8 +13,6 @@ from typing import Any
 import torch
 
 _COMPILER = "torch._dynamo"
-_BACKEND = "torch._inductor"
-_BACKEND_SWITCH = "TORCHINDUCTOR_DETERMINISTIC"
 _HIDDEN = "__dynamo_disable"  # the attribute in which torch keeps how it calls a function that the compiler may not see
 
 
@@ -36,23 +33,6 @@ def put_off_compiler() -> None:
             optimizer.step = _step(optimizer.step)  # type: ignore[attr-defined]
     gradients = _NotImported(f"{_COMPILER}.compiled_autograd", _disable=nullcontext)
     torch._dynamo = _NotImported(_COMPILER, compiled_autograd=gradients)  # the import replaces it
-
-
-def set_deterministic(position: bool) -> None:
-    """Allow only deterministic operations, as ``torch.use_deterministic_algorithms`` does, without the compiler.
-
-    Args:
-        position: Whether only these are allowed. This holds for what is compiled later in this process, too.
-    """
-    is_imported = _BACKEND in sys.modules
-    if is_imported:
-        torch.use_deterministic_algorithms(position)
-    else:
-        torch.set_deterministic_debug_mode("error" if position else "default")
-    if position and not is_imported:
-        os.environ[_BACKEND_SWITCH] = "1"  # read when the compiler is imported
-    else:
-        os.environ.pop(_BACKEND_SWITCH, None)
 
 
 def _is_made_by(decorator: str, method: Any) -> bool:

@@ -1,34 +1,36 @@
-"""Chooses the device, and sets and restores torch's global switches, which no other file touches."""
+"""Chooses the device, and sets and restores torch's settings for it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from operator import attrgetter
-from typing import Any
 
 import torch
 
 from metaexp.config.schema import DeviceSettings
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, MachineError
-from metaexp.machine.compiler import put_off_compiler, set_deterministic
+from metaexp.machine.compiler import put_off_compiler
 from metaexp.machine.launch import Launch
 from metaexp.machine.memory import peak_bytes
 from metaexp.machine.processor import processor_model, product_name
 from metaexp.machine.threads import check_threads, cores
+from metaexp.models.torch_settings import (
+    BENCHMARK,
+    DETERMINISTIC,
+    FILL,
+    FLOAT32,
+    ONLY_DETERMINISTIC,
+    STANDARD,
+    THREADS,
+    put_settings,
+    settings_now,
+)
 from metaexp.results.record import Machine
-
-_DETERMINISTIC = "deterministic"
-_BENCHMARK = "backends.cudnn.benchmark"
-_FILL = "utils.deterministic.fill_uninitialized_memory"  # with NaN, before use: a search for bugs that costs time
-# torch's own choice for convolutions is tf32
-_FLOAT32 = tuple(f"backends.{part}.fp32_precision" for part in ("cuda.matmul", "cudnn.conv", "cudnn.rnn"))
-_SWITCHES = (_BENCHMARK, _FILL, *_FLOAT32)
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
 
@@ -123,7 +125,7 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
     device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
     _check_precision(settings.precision, device)
     check_threads(settings.threads)
-    switches, threads = _switches(), torch.get_num_threads()
+    before, threads = settings_now(), torch.get_num_threads()
     raise_malloc_thresholds()
     put_off_compiler()
     if settings.deterministic:
@@ -131,9 +133,16 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        torch.set_num_threads(settings.threads or (threads if launch is None else own_threads(threads, launch)))
-        _switch(dict.fromkeys(_FLOAT32, "tf32" if settings.precision == "tf32" else "ieee"))
-        _switch({_DETERMINISTIC: settings.deterministic, _BENCHMARK: not settings.deterministic, _FILL: False})
+        put_settings(
+            dict(STANDARD)
+            | dict.fromkeys(FLOAT32, "tf32" if settings.precision == "tf32" else "ieee")
+            | {
+                THREADS: settings.threads or (threads if launch is None else own_threads(threads, launch)),
+                DETERMINISTIC: ONLY_DETERMINISTIC if settings.deterministic else 0,
+                BENCHMARK: not settings.deterministic,
+                FILL: False,
+            }
+        )
         yield Compute(
             device=device,
             name=device_name(device),
@@ -146,19 +155,18 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
             processor=processor_model() if device.type == "cpu" else None,
         )
     finally:
-        _switch(switches)
-        torch.set_num_threads(threads)
+        put_settings(before)
 
 
 @contextmanager
 def use_float32(compute: Compute) -> Iterator[Compute]:
     """Within this block, compute in full float32 on the same device, for a comparison."""
-    switches = _switches()
-    _switch(dict.fromkeys(_FLOAT32, "ieee"))
+    before = settings_now()
+    put_settings(dict.fromkeys(FLOAT32, "ieee"))
     try:
         yield replace(compute, precision="float32")
     finally:
-        _switch(switches)
+        put_settings(before)
 
 
 def find(accelerator: str) -> torch.device:
@@ -272,18 +280,3 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise MachineError(f"{device_name(device)} has no tf32. Set device.precision=float32.")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise MachineError(f"{device_name(device)} has no bf16. Set device.precision=float32.")
-
-
-def _switches() -> dict[str, Any]:
-    """The positions of torch's global switches that decide numbers."""
-    positions = {name: attrgetter(name)(torch) for name in _SWITCHES}
-    return positions | {_DETERMINISTIC: torch.are_deterministic_algorithms_enabled()}
-
-
-def _switch(positions: Mapping[str, Any]) -> None:
-    for name, position in positions.items():
-        if name == _DETERMINISTIC:
-            set_deterministic(position)
-        else:
-            module, _, switch = name.rpartition(".")
-            setattr(attrgetter(module)(torch), switch, position)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -41,6 +42,11 @@ _OF_OWN_CODE: Final = [
         "not x += 1; no inplace=True), and leave weights as they are while tasks are computed.",
     ),
     (
+        ("nference tensor",),
+        "the algorithm or its network makes a tensor in torch.inference_mode(), which no gradient can use later. Use "
+        "torch.no_grad() there.",
+    ),
+    (
         ("from user code:", "TORCHDYNAMO"),
         "torch.compile fails in the algorithm or its network. It cannot compile what is called for several tasks at "
         "once or inside torch.func.grad. Leave torch.compile out, or set algorithm.first_order=true if the algorithm "
@@ -74,10 +80,24 @@ def explained(error: BaseException) -> MetaexpError | None:
             "nn.TransformerEncoderLayer) has second derivatives inside "
             "`with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):` in the network's forward."
         )
+    if _mixes_floats(error):
+        return ConfigError(
+            "the algorithm or its network computes with float64, and the examples are float32 "
+            f"({first_line(error).rstrip('.')}). Leave out .double() and dtype=torch.float64, and convert arrays of "
+            "numpy: torch.as_tensor(array, dtype=torch.float32)."
+        )
     for signs, sentence in _OF_OWN_CODE:
         if all(sign in text for sign in signs):
             return ConfigError(f"{sentence} (torch: {first_line(error).rstrip('.').partition('. ')[0]}.)")
     return None
+
+
+def _mixes_floats(error: BaseException) -> bool:
+    """Whether torch refuses an operation because one tensor is float32 and another is float64."""
+    line = first_line(error).lower()
+    words = set(re.findall("[a-z0-9]+", line))
+    both = {"float", "double"} <= words or {"float32", "float64"} <= words
+    return isinstance(error, (RuntimeError, ValueError)) and (both or "mixed dtype (cpu)" in line)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from metaexp.data.classification.augmentation import augmented
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
+from metaexp.models.torch_settings import refuse_changed_settings
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
@@ -26,6 +27,7 @@ from metaexp.run.initial.algorithm import algorithm_class, build_algorithm
 from metaexp.run.initial.fit import check_tasks
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
+from metaexp.run.initial.own_class import import_own
 from metaexp.run.initial.trained_before import check_start
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.optimizer import make_optimizer
@@ -111,19 +113,20 @@ def build(
     if not settings.augment.changes:
         given = with_features(dataset, algorithm, settings.paths.data, compute.device, progress)
     tasks = given.batches(batch, settings.seed) if on_batches else given.tasks(settings.train.shape, settings.seed)
-    return Parts(
-        algorithm=algorithm,
-        interface=interface,
-        dataset=dataset,
-        train_source=augmented(tasks, dataset, settings.augment, settings.seed),
-        eval_source=SealedSource(given.tasks(settings.task.shape, settings.eval.seed)),
-        tasks_per_step=1 if on_batches else batch,
-        optimizer=make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
-        schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
-        clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
-        initial_weights=taken,
-        trained_before=trained_before,
-    )
+    with refuse_changed_settings("the optimizer, the schedule or the clip"):
+        return Parts(
+            algorithm=algorithm,
+            interface=interface,
+            dataset=dataset,
+            train_source=augmented(tasks, dataset, settings.augment, settings.seed),
+            eval_source=SealedSource(given.tasks(settings.task.shape, settings.eval.seed)),
+            tasks_per_step=1 if on_batches else batch,
+            optimizer=make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
+            schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
+            clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
+            initial_weights=taken,
+            trained_before=trained_before,
+        )
 
 
 def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:
@@ -145,9 +148,9 @@ def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
         settings: The checked configuration.
         progress: Takes lines about what is done meanwhile.
     """
-    description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    with use_placement(settings.device.examples):
-        return description.load(settings.paths.data, progress)
+    import_own(settings.dataset, Dataset)  # type: ignore[type-abstract]
+    with refuse_changed_settings(f"dataset={settings.dataset_name}"), use_placement(settings.device.examples):
+        return make(settings.dataset, Dataset).load(settings.paths.data, progress)  # type: ignore[type-abstract]
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -61,3 +62,48 @@ def test_named_tuples_and_lists_are_stacked_leaf_by_leaf(chunk_size: int | None)
     assert isinstance(pair, Pair)
     assert torch.equal(pair.left, batch(5).support.x)
     assert [s.shape for s in pair.right] == [(5,), (5,)]
+
+
+SHARED = torch.zeros(3, dtype=torch.float64)
+TABLE = torch.zeros(2, 3, dtype=torch.float64)
+WRITES: dict[str, Callable[[torch.Tensor], object]] = {
+    "add_": lambda x: SHARED.add_(x),
+    "copy_": lambda x: SHARED.copy_(x),
+    "lerp_": lambda x: SHARED.lerp_(x, 0.1),
+    "fill_": lambda x: SHARED.fill_(x.sum()),
+    "an index": lambda x: TABLE.__setitem__(0, x),
+    "new zeros": lambda x: torch.zeros(2, 3, dtype=torch.float64).__setitem__(1, x),
+    "of torch's batch norm": lambda x: torch.nn.functional.batch_norm(
+        torch.stack([x, 2 * x]), SHARED, SHARED + 1, training=True
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_what_all_tasks_share_cannot_be_written_by_several_at_once(
+    write: Callable[[torch.Tensor], object], chunk_size: int | None
+) -> None:
+    def writes(episode: Episode) -> torch.Tensor:
+        write(episode.support.x.mean(0))
+        return episode.support.x.sum()
+
+    with pytest.raises(
+        ConfigError, match=r"writes values of a task into a tensor that belongs to no task, .*task_chunk"
+    ):
+        over_tasks(writes, batch(4), chunk_size)
+    assert over_tasks(writes, batch(4), 1).shape == (4,)
+
+
+def test_a_tensor_of_each_task_may_be_written_and_other_shapes_stay_a_bug() -> None:
+    def own(episode: Episode) -> torch.Tensor:
+        table = episode.support.x.new_zeros(2, 3)
+        table[1] = episode.support.x.mean(0)
+        return table
+
+    def wrong(episode: Episode) -> torch.Tensor:
+        return torch.zeros(3).add_(torch.zeros(2, 3)) + episode.support.x.mean(0)
+
+    assert over_tasks(own, batch(4)).shape == (4, 2, 3)
+    with pytest.raises(RuntimeError, match="output with shape"):
+        over_tasks(wrong, batch(4))

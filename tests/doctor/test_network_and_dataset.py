@@ -192,6 +192,17 @@ def test_a_fault_of_a_network_is_found_by_the_check_that_is_for_it(cls: Any) -> 
     assert FAULTS[cls] in {finding.name for finding in first.findings if finding.verdict == "wrong"}
 
 
+def test_a_network_that_changes_torch_is_refused() -> None:
+    class Changes(Plain):
+        def __init__(self, **given: Any) -> None:
+            torch.set_default_dtype(torch.float64)
+            super().__init__(**given)
+
+    with pytest.raises(ConfigError, match="faulty changes torch's default dtype, for everything in this process"):
+        examine_network("faulty", Changes)
+    assert torch.get_default_dtype() == torch.float32
+
+
 @pytest.mark.parametrize(
     ("cls", "said"), [(WrongWidth, "as wide as the argument n_outputs"), (InstanceStatistics, "in its place")]
 )

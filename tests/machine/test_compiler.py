@@ -16,7 +16,8 @@ ALGORITHMS = sorted(path.stem for path in (SUPPORT.parents[1] / "conf" / "algori
 SETUP = """
 import os, sys, torch
 from torch import nn
-from metaexp.machine.compiler import put_off_compiler, set_deterministic
+from metaexp.models.torch_settings import set_deterministic
+from metaexp.machine.compiler import put_off_compiler
 
 def steps(optimizer_class, **more):
     torch.manual_seed(3)

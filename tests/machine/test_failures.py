@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.attention
+from torch import nn
 
 from metaexp.core.errors import ConfigError, DataError, MachineError, MetaexpError
 from metaexp.machine.failures import explain_errors, explained
@@ -83,7 +84,33 @@ def set_data() -> None:
     torch.func.grad(task)(torch.ones(2))
 
 
+def infer() -> torch.Tensor:
+    with torch.inference_mode():
+        return torch.ones(2) * 2
+
+
+def mix(layer: Callable[[torch.Tensor], object]) -> Callable[[], object]:
+    return lambda: layer(torch.ones(4, 3))
+
+
 OF_OWN_CODE = {
+    "a gradient of what was inferred": (
+        lambda: infer() * torch.ones(2, requires_grad=True),
+        "makes a tensor in torch.inference_mode()",
+    ),
+    "inferred and written": (lambda: infer().add_(1), "makes a tensor in torch.inference_mode()"),
+    **{
+        f"float64 in {type(layer).__name__}": (
+            mix(layer.double()),
+            "computes with float64, and the examples are float32",
+        )
+        for layer in [nn.Linear(3, 2), nn.LSTM(3, 2), nn.BatchNorm1d(3), nn.LayerNorm(3)]
+    },
+    "float64 in a product": (mix(lambda x: x @ torch.ones(3, dtype=torch.float64)), "computes with float64, and the"),
+    "float64 in a convolution": (
+        lambda: nn.Conv2d(1, 2, 3).double()(torch.ones(1, 1, 5, 5)),
+        "computes with float64, and the examples are float32",
+    ),
     "requires_grad_": (
         lambda: torch.vmap(lambda x: x.detach().requires_grad_())(torch.ones(2)),
         "calls requires_grad_",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import logging
 
-from metaexp.config.classes.make import import_class, make
+from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.models.base import Network
 from metaexp.models.checks.hidden import refuse_hidden
 from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.trial import refuse_lazy
-from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.run.initial.network import Interface, build_network
+from metaexp.run.initial.own_class import constructing, import_own
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def build_algorithm(
     copied = _copy(model) if begins and is_foreign(algorithm_class(settings.algorithm)) else None
 
     def make_it(network: Network) -> Algorithm:
-        with seed_numpy_and_python(settings.seed):
+        with constructing(settings, "algorithm"):
             return make(
                 settings.algorithm,
                 Algorithm,  # type: ignore[type-abstract]
@@ -63,4 +63,4 @@ def _copy(network: Network) -> Network | None:
 
 def algorithm_class(spec: ClassSpec) -> type[Algorithm]:
     """Import the class of an algorithm, whose attributes are needed before an object is made."""
-    return import_class(spec, Algorithm)  # type: ignore[type-abstract]
+    return import_own(spec, Algorithm)  # type: ignore[type-abstract]

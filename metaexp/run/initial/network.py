@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from metaexp.config.classes.make import import_class, make
+from metaexp.config.classes.make import make
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
@@ -16,8 +16,8 @@ from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
 from metaexp.models.checks.inspection import prepare_network
 from metaexp.models.checks.made_again import is_foreign, make_twice
-from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.models.plain import as_network
+from metaexp.run.initial.own_class import constructing, import_own
 
 
 class Interface(NamedTuple):
@@ -44,17 +44,18 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
     Raises:
         ConfigError: It cannot be made, its initial weights do not follow from the seed, or it is not fit for tasks.
     """
-    cls = import_class(settings.algorithm, Algorithm)  # type: ignore[type-abstract]
+    cls = import_own(settings.algorithm, Algorithm)  # type: ignore[type-abstract]
+    own = import_own(settings.model, nn.Module)  # before the seed, so that it draws none of the network's numbers
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
 
     def make_it() -> Network:
-        with seed_numpy_and_python(settings.seed):
+        with constructing(settings, "model"):
             return as_network(_make_module(settings, interface, outputs), outputs)
 
-    is_checked = begins and is_foreign(import_class(settings.model, nn.Module))
-    model = make_twice(make_it, make_it, "model") if is_checked else make_it()
-    prepare_network(model, interface.input_shape, outputs)
+    model = make_twice(make_it, make_it, "model") if begins and is_foreign(own) else make_it()
+    with constructing(settings, "model"):
+        prepare_network(model, interface.input_shape, outputs)
     return model
 
 

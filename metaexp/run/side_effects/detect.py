@@ -17,6 +17,7 @@ from metaexp.core.types import Episode
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import not_persistent
 from metaexp.models.library_noise import numpy_and_python_states
+from metaexp.models.torch_settings import settings_now
 from metaexp.run.side_effects.buffers import ADVICE
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ _ADVICE: Final = {
     "tasks": "Let adapt, predict and meta_loss make new tensors (x = x - mean, not x -= mean).",
     "modes": "Put the mode of each layer back before they return (layer.train(was_training)).",
     "settings": "Put it back before they return, or set it for a block alone (with torch.no_grad(): ...).",
+    "seed": "After torch.manual_seed, each step would draw the same noise; the run seeds torch before each step. Draw "
+    "from a generator of your own with a seed, or call torch.manual_seed inside `with torch.random.fork_rng():`.",
 }
 """What to do, by what is changed."""
 
@@ -102,7 +105,7 @@ class Weights:
 
 
 class SideEffects:
-    """Side effects of tasks: changes of weights, examples, the mode of layers, and settings of torch.
+    """Side effects of tasks: changes of weights, examples, the mode of layers, and settings and the seed of torch.
 
     Only marks are compared, so that nothing waits for the device; values are compared where a weight was written to.
     Buffers that are not persistent may change, see :class:`Repeats`.
@@ -182,12 +185,8 @@ class SideEffects:
         return {
             "tasks": {name: [_Mark.of(tensor) for tensor in tensors] for name, tensors in self._tasks.items()},
             "modes": {f"{name or 'its'} training mode".lstrip("."): module.training for name, module in modules},
-            "settings": {
-                "torch's default dtype": torch.get_default_dtype(),
-                "torch's default device": torch.get_default_device(),
-                "whether torch computes gradients": torch.is_grad_enabled(),
-                "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
-            },
+            "settings": settings_now(),
+            "seed": {"torch's seed": torch.initial_seed()},
         }
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from changed_settings import CALLS, unchanged_settings
 from pure_tasks import Mapped, Pure, evaluator, step
 from torch import Tensor
 
@@ -41,6 +42,12 @@ def count(algorithm: Pure, _: Examples) -> float:
     return 0.1 * algorithm.n_tasks
 
 
+def seeded_noise() -> Tensor:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        return torch.rand(())
+
+
 GENERATOR = torch.Generator()
 
 SEEN_AT_ONCE = {
@@ -50,9 +57,8 @@ SEEN_AT_ONCE = {
     "other memory": (other_memory, "w"),
     "frozen": (lambda algorithm, _: algorithm.offset.requires_grad_(False), "offset"),
     "mode": (lambda algorithm, _: algorithm.layer.train(not algorithm.training), "layer training mode"),
-    "dtype": (lambda *_: torch.set_default_dtype(torch.float64), "torch's default dtype"),
-    "gradients": (lambda *_: torch.set_grad_enabled(not torch.is_grad_enabled()), "whether torch computes gradients"),
-    "deterministic": (lambda *_: torch.use_deterministic_algorithms(True), "torch's deterministic mode"),
+    "seed": (lambda *_: torch.manual_seed(11), "torch's seed"),
+    **{name: ((lambda *_, call=call: call()), named) for name, (call, named) in CALLS.items() if name != "device"},
 }
 SEEN_LATER = {
     "weights past the counter": past_the_counter,
@@ -71,18 +77,10 @@ def test_what_a_task_writes_is_refused_in_training_and_in_tests(
     def quiet(algorithm: Pure, support: Examples) -> None:
         act(algorithm, support)
 
-    try:
-        with pytest.raises(ConfigError, match=f"Pure changes {named} while it computes training tasks"):
-            step(tiny, Pure(quiet)).run(0)
-        torch.set_default_dtype(torch.float32)
-        torch.set_grad_enabled(True)
-        torch.use_deterministic_algorithms(False)
-        with pytest.raises(ConfigError, match=f"Pure changes {named} while it computes val tasks"):
-            evaluator(tiny).validate(Pure(quiet), 10, lambda _: None)
-    finally:
-        torch.set_default_dtype(torch.float32)
-        torch.set_grad_enabled(True)
-        torch.use_deterministic_algorithms(False)
+    with unchanged_settings(), pytest.raises(ConfigError, match=f"Pure changes {named} while it computes training tas"):
+        step(tiny, Pure(quiet)).run(0)
+    with unchanged_settings(), pytest.raises(ConfigError, match=f"Pure changes {named} while it computes val tasks"):
+        evaluator(tiny).validate(Pure(quiet), 10, lambda _: None)
 
 
 def test_tasks_that_are_computed_at_once_are_watched_too(tiny: ModuleType) -> None:
@@ -112,10 +110,11 @@ def test_a_task_that_is_another_one_after_others_is_refused(
     [
         None,
         lambda *_: torch.rand(()),  # of torch's own generator, which is seeded
+        lambda *_: seeded_noise(),
         lambda _, support: support.x.clone().sub_(1.0).mean(),
         lambda *_: float("nan"),  # in each, as long as it is the same
     ],
-    ids=["nothing", "torch's noise", "a copy", "nan"],
+    ids=["nothing", "torch's noise", "a seed for a block", "a copy", "nan"],
 )
 def test_what_has_no_side_effect_is_measured(tiny: ModuleType, act: Callable[[Pure, Examples], object] | None) -> None:
     result = evaluator(tiny).validate(Pure(act), 10, lambda _: None)

@@ -1,0 +1,53 @@
+"""Imports and makes classes, which may be a user's own, and keeps them from changing torch for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+import torch
+
+from metaexp.config.classes.make import import_class
+from metaexp.config.schema import ClassSpec, Settings
+from metaexp.core.errors import ConfigError
+from metaexp.models.library_noise import seed_numpy_and_python
+from metaexp.models.torch_settings import put_back_with_warning, refuse_changed_settings, standard_settings
+
+T = TypeVar("T")
+
+
+def import_own(spec: ClassSpec, expected_type: type[T]) -> type[T]:
+    """Import a class. What its module sets in torch is put back, with a warning.
+
+    Args:
+        spec: The class.
+        expected_type: What the class derives from.
+
+    Raises:
+        ConfigError: The class is not of the expected type.
+    """
+    with put_back_with_warning(f"the import of {spec.target}"):
+        return import_class(spec, expected_type)
+
+
+@contextmanager
+def constructing(settings: Settings, section: Literal["model", "algorithm"]) -> Iterator[None]:
+    """Seed the generators of numpy and Python for this block, and refuse a block that changes torch or seeds it.
+
+    Args:
+        settings: The checked settings.
+        section: What the block makes.
+
+    Raises:
+        ConfigError: A setting of torch has changed, or its seed.
+    """
+    what, seed = f"{section}={settings.chosen_file(section)}", torch.initial_seed()
+    with standard_settings(), refuse_changed_settings(what), seed_numpy_and_python(settings.seed):
+        yield
+    if torch.initial_seed() != seed:
+        raise ConfigError(
+            f"{what} calls torch.manual_seed, so that its initial values would be the same with every seed. The run "
+            "seeds torch before it makes the network. Remove that, or draw what is to be the same from a generator of "
+            "your own (torch.Generator().manual_seed(0))."
+        )

@@ -1,0 +1,83 @@
+"""What own code changes in torch for the whole process is put back, and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from changed_settings import CALLS, unchanged_settings
+
+from metaexp.core.errors import ConfigError
+from metaexp.models.torch_settings import (
+    put_back_with_warning,
+    refuse_changed_settings,
+    settings_now,
+    standard_settings,
+)
+
+
+def changing(*calls: Callable[[], object], error: Exception | None = None) -> None:
+    """Own code that makes calls of torch, and may fail."""
+    with refuse_changed_settings("model=own"):
+        for call in calls:
+            call()
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize(("call", "named"), CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("error", [None, RuntimeError("because of what has changed")], ids=["works", "fails"])
+def test_a_change_is_refused_by_name_and_put_back(
+    call: Callable[[], object], named: str, error: Exception | None
+) -> None:
+    before = settings_now()
+    said = f"^model=own changes {named}, for everything in this process. Remove that. "
+    with unchanged_settings(), pytest.raises(ConfigError, match=said) as caught:
+        changing(call, error=error)
+    assert caught.value.__cause__ is error
+    assert settings_now() == before
+    with unchanged_settings():
+        call()
+        assert settings_now() != before
+
+
+def test_several_changes_are_named_together() -> None:
+    with pytest.raises(ConfigError, match=r"default dtype, the number of torch's threads, .* device\.threads"):
+        changing(CALLS["dtype"][0], CALLS["threads"][0])
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_a_block_that_changes_nothing_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def quiet() -> None:
+        with torch.no_grad(), torch.device("meta"), torch.autograd.detect_anomaly():
+            torch.zeros(3, dtype=torch.float64)
+
+    before = settings_now()
+    changing(quiet)
+    with put_back_with_warning("the import of own"):
+        quiet()
+    with pytest.raises(ValueError, match="its own"):
+        changing(quiet, error=ValueError("its own"))
+    assert settings_now() == before
+    assert not caplog.records
+
+
+def test_what_an_import_changes_is_put_back_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    before = settings_now()
+    with unchanged_settings(), put_back_with_warning("the import of own"):
+        torch.set_default_dtype(torch.float64)
+    assert settings_now() == before
+    assert "the import of own changes torch's default dtype. This was put back. " in caplog.text
+
+
+def test_a_run_computes_with_the_standard_whatever_the_process_has_set() -> None:
+    with unchanged_settings():
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.set_grad_enabled(False)
+        with standard_settings():
+            tensor = torch.ones(1, requires_grad=True) * 2
+            assert (tensor.dtype, tensor.device.type, tensor.requires_grad) == (torch.float32, "cpu", True)
+        assert (torch.ones(1).dtype, torch.ones(1).device.type) == (torch.float64, "meta")
+        assert not torch.is_grad_enabled()
