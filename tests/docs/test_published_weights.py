@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from published_data import described, why_missing
 from same_machine import is_same_machine
 from sampling import size
 
@@ -43,11 +44,11 @@ def copy_of(name: str, place: Path) -> Path:
     return Path(shutil.copytree(RESULTS / name, place / name))
 
 
-def data_missing(record: RunRecord) -> str:
-    """Why a run cannot be tested here; empty where it can."""
+def need_data(record: RunRecord) -> None:
+    """Skip the test if the data of a record are not here."""
     folder = Path(os.environ.get("METAEXP_DATA", "no METAEXP_DATA"))
-    needed = folder / ("omniglot" if record.dataset == "omniglot_challenge" else record.dataset)
-    return "" if record.dataset in ("sinusoid", "glyphs", "curves") or needed.is_dir() else f"{needed} is not there"
+    if why := why_missing(described(record.config), record.data_hash, folder):
+        pytest.skip(f"{why} (METAEXP_DATA is the folder of the data)")
 
 
 def episodes_to_test(record: RunRecord) -> int:
@@ -90,9 +91,7 @@ def test_every_published_run_has_small_weights() -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_the_weights_give_the_recorded_number(name: str, tmp_path: Path, silent: Lines) -> None:
     record = read_record(RESULTS / name)
-    why = data_missing(record)
-    if why:
-        pytest.skip(f"{why}: set METAEXP_DATA to the folder of the data")
+    need_data(record)
     folder = copy_of(name, tmp_path)
     n_episodes = episodes_to_test(record)
     assert record.test is not None
@@ -129,18 +128,14 @@ def gives_its_number(title: str, folder: Path, display: Lines) -> bool:
 @pytest.mark.parametrize("title", LATER)
 def test_the_weights_give_the_numbers_of_published_later_tests(title: str, tmp_path: Path, silent: Lines) -> None:
     name, test = LATER[title]
-    why = data_missing(record_of_test(test, read_record(RESULTS / name)))
-    if why:
-        pytest.skip(f"{why}: set METAEXP_DATA to the folder of the data")
+    need_data(record_of_test(test, read_record(RESULTS / name)))
     assert gives_its_number(title, copy_of(name, tmp_path), silent)
 
 
 @pytest.mark.parametrize("title", list(LATER)[:1])
 def test_other_weights_give_another_number_in_a_later_test(title: str, tmp_path: Path, silent: Lines) -> None:
     name, test = LATER[title]
-    why = data_missing(record_of_test(test, read_record(RESULTS / name)))
-    if why:
-        pytest.skip(f"{why}: set METAEXP_DATA to the folder of the data")
+    need_data(record_of_test(test, read_record(RESULTS / name)))
     folder = copy_of(name, tmp_path)
     base = folder / "checkpoints" / "best"
     tensors, values = read(base)
