@@ -1,0 +1,49 @@
+"""Every algorithm of conf/ has its training step and a whole run measured, also one that is added."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from programs import load_program
+
+from metaexp.report.published_settings import published_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "benchmarks" / "records"
+ALGORITHMS = frozenset(path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml"))
+ALGORITHM_OF = {
+    setting.experiment: algorithm
+    for algorithm, settings in published_settings(ROOT / "conf").items()
+    for setting in settings
+}
+
+
+def rows(record: str) -> Iterable[str]:
+    found: dict[str, object] = json.loads((RECORDS / f"{record}.json").read_bytes())["results"]
+    return found
+
+
+MEASURED = {
+    "benchmarks/pairs.py": lambda: load_program("benchmarks/pairs.py").PAIRS,
+    "records/learners_cpu.json": lambda: rows("learners_cpu"),
+    "records/learners_cpu_again.json": lambda: rows("learners_cpu_again"),
+    "benchmarks/whole_runs.py": lambda: map(ALGORITHM_OF.get, load_program("benchmarks/whole_runs.py").EXPERIMENTS),
+    "records/whole_runs.json": lambda: map(ALGORITHM_OF.get, rows("whole_runs")),
+}
+"""Where there is a row for each algorithm -> the algorithms that have one there, and other rows."""
+
+
+@pytest.mark.parametrize("place", MEASURED)
+def test_every_algorithm_has_a_row(place: str) -> None:
+    """Where this fails, add the algorithm to pairs.py or whole_runs.py, and measure the records that lack it."""
+    measured = set(MEASURED[place]())
+    assert ALGORITHMS - measured == set()
+    assert (ALGORITHMS | {"a_twelfth"}) - measured == {"a_twelfth"}
+
+
+def test_the_pairs_are_those_of_the_records() -> None:
+    pairs = list(load_program("benchmarks/pairs.py").PAIRS)
+    assert [list(rows(record)) for record in ("learners_cpu", "learners_cpu_again")] == [pairs, pairs]
