@@ -6,12 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, FixedBank, Split
 from metaexp.data.base import Dataset, Progress
-from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import (
+    ImagePreparation,
+    Normalisation,
+    Origin,
+    checked_value_range,
+    normalised_pixels,
+)
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.locate import existing_path, named_path
 from metaexp.data.fixed.episode_file import EpisodeList, Item, read_episodes
@@ -22,8 +28,8 @@ if TYPE_CHECKING:
     from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
 
-_READING = 1
-"""The version of the code that turns files into pixels. Raise it whenever a pixel changes, or old caches are used."""
+_READING = 2
+"""The version of the code that reads files. Raise it if a pixel changes, or if files are refused that were read."""
 
 
 class FixedEpisodes(Dataset):
@@ -48,6 +54,7 @@ class FixedEpisodes(Dataset):
         normalise: Normalisation | None,
         background: Literal["white", "black"] = "white",
         follow_links: bool = False,
+        value_range: list[float] | None = None,
     ) -> None:
         """Describe the episodes.
 
@@ -60,9 +67,11 @@ class FixedEpisodes(Dataset):
             normalise: [mean, std], subtracted and divided in all channels; None for neither.
             background: What shows through where an image is transparent.
             follow_links: Whether symbolic links to what is outside the folder are followed.
+            value_range: [black, white], the stored values that become 0 and 255 in all images. None: 0 and the largest
+                value of the depth of an image; 1 for floats.
 
         Raises:
-            ConfigError: ``normalise`` is impossible.
+            ConfigError: ``normalise`` or ``value_range`` are impossible.
         """
         self.file = file
         self.folder = folder
@@ -71,6 +80,7 @@ class FixedEpisodes(Dataset):
         self.pixels = normalised_pixels(invert, normalise)
         self.background = background
         self.follow_links = follow_links
+        self.value_range = checked_value_range(value_range)
 
     def capacity(self) -> None:
         """Return None: only the file tells."""
@@ -90,7 +100,9 @@ class FixedEpisodes(Dataset):
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
-        return ImagePreparation(self.pixels, self.channels, self.image_size, background=self.background, upright=True)
+        return ImagePreparation(
+            self.pixels, self.channels, self.image_size, background=self.background, value_range=self.value_range
+        )
 
     def sources(self, folder: Path) -> Sources:
         """Return where the list of episodes and the images are."""
@@ -109,9 +121,7 @@ class FixedEpisodes(Dataset):
 
         listed, path = self._episodes(folder), self._images_path(folder)
         images = listed.images()
-        preparation: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "resize": "lanczos"}
-        if self.background != "white":
-            preparation["background"] = self.background
+        preparation = self.image_preparation().recorded()
         names = hashlib.sha256(json.dumps(images).encode("utf-8", "surrogateescape")).hexdigest()
         key = {**preparation, "files": fingerprint([path], self.follow_links), "images": names, "reading": _READING}
         shape = (self.channels, self.image_size, self.image_size)
@@ -135,13 +145,12 @@ class FixedEpisodes(Dataset):
 
         from metaexp.data.cache.prepared import Prepared
         from metaexp.data.files.image_tensors import from_files
-        from metaexp.data.files.images import Reading
+        from metaexp.data.files.images import own_reading
 
         progress(f"Reading images from {path}.")
         files = sorted({image for items in images.values() for image in items})
-        reading = Reading(self.channels, self.image_size, self.background, upright=True)
         with open_source(path, self.follow_links) as source:
-            read = from_files(source, {"": files}, reading, progress)
+            read = from_files(source, {"": files}, own_reading(self.image_preparation()), progress)
         places = {image: row for row, image in enumerate(files)}
         rows = torch.tensor([places[image] for items in images.values() for image in items])
         listed = json.dumps(images).encode("utf-8", "surrogateescape")

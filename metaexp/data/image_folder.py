@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
@@ -19,6 +19,7 @@ from metaexp.data.classification.preprocessing import (
     RotationKind,
     RotationPlace,
     Rotations,
+    checked_value_range,
     normalised_pixels,
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
 
-_READING = 2
-"""The version of the code that turns files into pixels. Raise it whenever a pixel changes, or old caches are used."""
+_READING = 3
+"""The version of the code that reads files. Raise it if a pixel changes, or if files are refused that were read."""
 
 
 class ImageFolder(Dataset):
@@ -45,8 +46,8 @@ class ImageFolder(Dataset):
     ``train/class/image``, ``val/class/image``, ``test/class/image``; or ``class/image``, whose classes are then
     divided by ``fractions`` and ``split_seed``. Folders may be nested: each folder that has images is a class. With
     ``labels``, a CSV says which images there are, of which classes and in which splits.
-    Photographs are turned as their EXIF orientation says. Grey images of 16 bits and of floats from 0 to 1 are scaled
-    to 8 bits.
+    Photographs are turned as their EXIF orientation says. Grey images of more than 8 bits are scaled to 8 bits, all by
+    the same range.
     """
 
     kind = "classification"
@@ -68,6 +69,7 @@ class ImageFolder(Dataset):
         follow_links: bool = False,
         min_images: PositiveInt | None = None,
         labels: str | None = None,
+        value_range: list[float] | None = None,
     ) -> None:
         """Describe the images.
 
@@ -87,9 +89,11 @@ class ImageFolder(Dataset):
             min_images: Classes with fewer images are left out; None leaves out none.
             labels: A CSV with the columns ``file``, a path below the folder, ``label`` and, where it divides the
                 classes, ``split``. It is named as ``folder`` is. None: the folders are the classes.
+            value_range: [black, white], the stored values that become 0 and 255 in all images. None: 0 and the largest
+                value of the depth of an image; 1 for floats.
 
         Raises:
-            ConfigError: ``fractions`` or ``normalise`` are impossible.
+            ConfigError: ``fractions``, ``normalise`` or ``value_range`` are impossible.
         """
         self.folder = folder
         self.image_size = image_size
@@ -99,6 +103,7 @@ class ImageFolder(Dataset):
         self.pixels = normalised_pixels(invert, normalise)
         self.rotations = Rotations(rotations, rotations_in)
         self.background = background
+        self.value_range = checked_value_range(value_range)
         self.follow_links = follow_links
         self.min_images = min_images
         self.labels = labels
@@ -134,7 +139,9 @@ class ImageFolder(Dataset):
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
-        return ImagePreparation(self.pixels, self.channels, self.image_size, background=self.background, upright=True)
+        return ImagePreparation(
+            self.pixels, self.channels, self.image_size, background=self.background, value_range=self.value_range
+        )
 
     def sources(self, folder: Path) -> Sources:
         """Return where the images and the list of labels are."""
@@ -148,9 +155,7 @@ class ImageFolder(Dataset):
         from metaexp.data.files.image_tensors import fingerprint
 
         path = self._path(folder)
-        preparation: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "resize": "lanczos"}
-        if self.background != "white":
-            preparation["background"] = self.background
+        preparation = self.image_preparation().recorded()
         listed = self._list(folder)
         key = {**preparation, "files": fingerprint([path], self.follow_links), "reading": _READING}
         if listed is not None:
@@ -209,13 +214,12 @@ class ImageFolder(Dataset):
 
     def _prepare(self, path: Path, listed: Path | None, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_files
-        from metaexp.data.files.images import Reading
+        from metaexp.data.files.images import own_reading
 
         progress(f"Reading images from {path}.")
         files = self._files(path, listed, progress)
-        reading = Reading(self.channels, self.image_size, self.background, upright=True)
         with open_source(path, self.follow_links) as source:
-            return from_files(source, files, reading, progress)
+            return from_files(source, files, own_reading(self.image_preparation()), progress)
 
     def _splits(
         self, sizes: Mapping[str, int], path: Path, listed: Path | None, progress: Progress

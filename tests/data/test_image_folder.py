@@ -247,13 +247,6 @@ def test_images_of_more_than_8_bits_are_scaled_by_their_depth(content):
     assert np.array_equal(read(content) > 100, strokes())
 
 
-@pytest.mark.parametrize("most", [255.0, np.nan, -1.0])
-def test_floats_beyond_one_are_refused(most):
-    content = as_bytes(Image.fromarray(strokes().astype(np.float32) * np.float32(most)), "TIFF")
-    with pytest.raises(DataError, match=r"folder: a.png holds floats from .*; the range must lie within 0 to 1"):
-        read(content)
-
-
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparent_images_are_seen_on_the_background(mode):
     image = Image.new("LA", (8, 8), (0, 0))
@@ -332,7 +325,7 @@ def test_the_same_image_in_training_and_in_test_is_counted(data):
     (data / "images" / "test" / "g" / "0.png").write_bytes((data / "images" / "train" / "a" / "0.png").read_bytes())
     lines: list[str] = []
     dataset().load(data, lines.append)
-    (warning,) = [line for line in lines if "Warning" in line]
+    (warning,) = [line for line in lines if "Warning: the test" in line]
     assert "the test split has 1 of its 6 examples in the train split" in warning
 
 

@@ -60,7 +60,7 @@ class ImagePreparation(NamedTuple):
         size: Height and width in pixels; 0 where the dataset reads no image files.
         resize: The filter.
         background: What shows through where an image is transparent.
-        upright: Whether photographs are turned as their EXIF orientation says.
+        value_range: The stored values that become black and white; None for those of the depth of each image.
     """
 
     pixels: Pixels = Pixels()
@@ -68,7 +68,16 @@ class ImagePreparation(NamedTuple):
     size: int = 0
     resize: Literal["nearest", "lanczos"] = "lanczos"
     background: Literal["white", "black"] = "white"
-    upright: bool = False
+    value_range: tuple[float, float] | None = None
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what is recorded of how the files of one's own images became arrays; only what is not usual."""
+        found: dict[str, Any] = {"image_size": self.size, "channels": self.channels, "resize": self.resize}
+        if self.background != "white":
+            found["background"] = self.background
+        if self.value_range is not None:
+            found["value_range"] = list(self.value_range)
+        return found
 
 
 class Rotations(NamedTuple):
@@ -157,6 +166,26 @@ def normalised_pixels(invert: bool, normalise: Normalisation | None) -> Pixels:
             "each channel, such as [[0.5, 0.5, 0.5], [0.2, 0.2, 0.2]]; each std > 0."
         )
     return Pixels(invert, tuple(numbers[0]), tuple(numbers[1]))
+
+
+def checked_value_range(value_range: Sequence[float] | None) -> tuple[float, float] | None:
+    """Check which stored values are black and white.
+
+    Args:
+        value_range: [black, white]; None where the depth of each image decides.
+
+    Raises:
+        ConfigError: They are not two finite numbers, the smaller first.
+    """
+    if value_range is None:
+        return None
+    numbers = tuple(map(float, value_range))
+    if len(numbers) != 2 or not all(map(math.isfinite, numbers)) or numbers[0] >= numbers[1]:
+        raise ConfigError(
+            f"dataset.value_range={list(value_range)} must be null or [black, white]: the stored values that become "
+            "black and white, the smaller first, such as [0, 4095]. For dark strokes on white use dataset.invert."
+        )
+    return numbers[0], numbers[1]
 
 
 def _join(values: tuple[float, ...]) -> str:

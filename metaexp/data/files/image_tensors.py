@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from metaexp.core.counted import agreeing, counted
+from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.data.cache.prepared import Prepared
 from metaexp.data.files.archives import Source
@@ -19,6 +19,7 @@ from metaexp.data.files.folder_scan import refuse_special, scan_folder
 from metaexp.data.files.images import MOST_BYTES, Bytes, Reading, read_image, resize_array
 from metaexp.data.files.progress import Progress
 from metaexp.data.mapped.example_file import new_examples
+from metaexp.data.pixels.reading_log import ReadingLog
 
 _LINE_EVERY: Final = 5000
 
@@ -75,14 +76,13 @@ def _from_contents(
     total = sum(classes.values())
     images = new_examples((total, reading.channels, reading.size, reading.size), classes)
     digests = np.zeros((total, 32), np.uint8)
-    treatments: Counter[str] = Counter()
-    rows, n_with_frames = set(), 0
+    rows, log = set(), ReadingLog(where, reading)
     for row, name, content in contents:
-        images[row], treatment, has_frames = read_image(content, where, name, reading)
-        n_with_frames += has_frames
-        raw = content + f"\0{treatment}".encode() if treatment else content
+        read = read_image(content, where, name, reading)
+        images[row] = read.pixels
+        log.add(read, name)
+        raw = content + f"\0{read.treatment}".encode() if read.treatment else content
         digests[row] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
-        treatments[treatment] += 1
         rows.add(row)
         if len(rows) % _LINE_EVERY == 0:
             progress(f"  {len(rows)} of {counted(total, 'image')}")
@@ -90,13 +90,10 @@ def _from_contents(
         raise DataError(
             f"{where} gave {len(rows)} of {counted(total, 'image')}; it changed while it was read. Try again."
         )
-    for treatment, n in sorted(treatments.items()):
-        if treatment:
-            progress(f"  {n} of {counted(total, 'image')} {agreeing(n, 'was')} {treatment}")
-    if n_with_frames:
-        progress(
-            f"  of {counted(n_with_frames, 'file')} with several images, such as animations, the first image is used"
-        )
+    if reading.has_range_key:
+        log.values.finish(progress)
+    for line in log.lines():
+        progress(line)
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 

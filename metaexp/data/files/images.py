@@ -10,9 +10,12 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from metaexp.core.errors import DataError
+from metaexp.data.classification.preprocessing import ImagePreparation
+from metaexp.data.pixels.pixel_values import measured, scaled, stored_depth
+from metaexp.data.pixels.stored_values import Depth, Range, Values, check_range
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -43,6 +46,8 @@ class Reading(NamedTuple):
         upright: Whether photographs are turned as their EXIF orientation says, as a viewer shows them.
         crop: (file name, image) -> the part of it to use; None for all of it.
         resize: The filter.
+        value_range: The stored values that become black and white; None for those of the depth of each image.
+        has_range_key: Whether that is a key of the dataset, so that messages advise to set it.
     """
 
     channels: int
@@ -51,18 +56,42 @@ class Reading(NamedTuple):
     upright: bool = False
     crop: Callable[[str, Image.Image], Image.Image] | None = None
     resize: Resampling = "lanczos"
+    value_range: Range | None = None
+    has_range_key: bool = False
+
+
+def own_reading(preparation: ImagePreparation, has_range_key: bool = True) -> Reading:
+    """Return how image files of a user's own are read, for a dataset and for new examples alike.
+
+    Args:
+        preparation: How the dataset prepares images.
+        has_range_key: Whether messages advise to set ``dataset.value_range``.
+    """
+    return Reading(
+        preparation.channels,
+        preparation.size,
+        preparation.background,
+        upright=True,
+        resize=preparation.resize,
+        value_range=preparation.value_range,
+        has_range_key=has_range_key,
+    )
 
 
 class Read(NamedTuple):
     """An image as an array (C, size, size) uint8, and what was done to its values on the way.
 
-    ``treatment`` is empty for 8-bit images that are neither transparent nor turned. It is part of the digest of the
-    data, so that images that were once read in another way have another digest now. ``has_frames`` is whether there are
-    more images in the file, as in an animation, which are left out.
+    Attributes:
+        pixels: The array.
+        treatment: Empty for 8-bit images that are neither transparent nor turned. It is part of the digest of the data,
+            so that images that were once read in another way have another digest now.
+        values: The values in the file.
+        has_frames: Whether there are more images in the file, as in an animation, which are left out.
     """
 
     pixels: Bytes
     treatment: str
+    values: Values
     has_frames: bool = False
 
 
@@ -76,12 +105,24 @@ def open_image(content: bytes, name: str) -> Image.Image:
     Raises:
         DataError: The file is not an image that Pillow reads, or has more than 64 million pixels.
     """
+    return _decoded(content, name)[0]
+
+
+def _opened(content: bytes) -> ImageFile.ImageFile:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the caller says it
+        return Image.open(io.BytesIO(content))
+
+
+def _decoded(content: bytes, name: str) -> tuple[Image.Image, Depth]:
+    """An image, and how its file stores its values."""
+    if not content:
+        raise DataError(_unreadable(name, "the file is empty"))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the next line says it
-            image = Image.open(io.BytesIO(content))
+        image = _opened(content)
         if image.width * image.height > _MOST_PIXELS:
             raise DataError(f"{name} has {image.width}x{image.height} pixels; {_TOO_LARGE}")
+        depth = stored_depth(image, name)
         image.load()
     except UnidentifiedImageError as error:
         raise DataError(_unreadable(name, "no known format")) from error
@@ -92,7 +133,7 @@ def open_image(content: bytes, name: str) -> Image.Image:
     except Exception as error:  # decoders raise anything on damaged files
         reason = re.sub(r"<_io\.[^>]*>", "the file", str(error)) or type(error).__name__
         raise DataError(_unreadable(name, reason)) from error
-    return image
+    return image, depth
 
 
 def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
@@ -108,11 +149,11 @@ def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
         DataError: The file is not an image, or its values have no known range.
     """
     label = f"{place}: {name}"
-    image = open_image(content, label)
+    decoded = _decoded(content, label)
     try:
-        pixels, treatment = _converted(image, label, name, reading)
-        has_frames = hasattr(image, "is_animated") and getattr(Image.open(io.BytesIO(content)), "is_animated", False)
-        return Read(pixels, treatment, has_frames)
+        found = _converted(decoded, label, name, reading)
+        has_frames = hasattr(decoded[0], "is_animated") and getattr(_opened(content), "is_animated", False)
+        return found._replace(has_frames=has_frames)
     except DataError:
         raise
     except Exception as error:  # what a damaged file lets Pillow raise
@@ -123,21 +164,24 @@ def _unreadable(name: str, reason: str) -> str:
     return f"{name} is not an image that can be read: {reason}. Put an intact image in its place, or take it out."
 
 
-def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> tuple[Bytes, str]:
+def _converted(decoded: tuple[Image.Image, Depth], label: str, name: str, reading: Reading) -> Read:
     """``label`` names the image in messages, ``name`` its file for the crop."""
+    image, depth = decoded
     treatment = []
     if reading.upright and image.getexif().get(_ORIENTATION, 1) in range(2, 9):
         image = ImageOps.exif_transpose(image)
         treatment.append("turned upright")
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _eight_bits(image, label)
-        treatment.append("scaled to 8 bits")
+    values = measured(image, depth)
+    black_and_white = check_range(values, reading.value_range, label, reading.has_range_key)
+    image, change = scaled(image, depth, black_and_white)
+    if change:
+        treatment.append(change)
     if (opaque := composited(image, reading.background)) is not None:
         image = opaque
         treatment.append(f"composited on {reading.background}")
     if reading.crop is not None:
         image = reading.crop(name, image)
-    return to_array(image, reading.channels, reading.size, reading.resize), ", ".join(treatment)
+    return Read(to_array(image, reading.channels, reading.size, reading.resize), ", ".join(treatment), values)
 
 
 def composited(image: Image.Image, background: Background) -> Image.Image | None:
@@ -182,18 +226,3 @@ def resize_array(array: Bytes, size: int, resize: Resampling) -> Bytes:
         return array
     pixels = array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
     return to_array(Image.fromarray(np.ascontiguousarray(pixels)), array.shape[0], size, resize)
-
-
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """A grey image of 16 bits (0 to 65535) or of floats (0 to 1) as one of 8 bits."""
-    values = np.asarray(image)
-    most, kind = (1.0, "floats") if values.dtype.kind == "f" else (65535, "whole numbers of more than 8 bits")
-    if values.size and not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= most):
-        raise DataError(
-            f"{name} holds {kind} from {values.min():g} to {values.max():g}; the range must lie within 0 to {most:g}, "
-            "which becomes black to white. Save it with 8 bits a pixel, or scale its values."
-        )
-    grey = Image.fromarray((values.astype(np.float64) * (255 / most)).round().astype(np.uint8))
-    if isinstance(value := image.info.get("transparency"), int):  # of a PNG in which one grey is transparent
-        grey.putalpha(Image.fromarray(np.where(values == value, 0, 255).astype(np.uint8)))
-    return grey

@@ -16,10 +16,12 @@ from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin, Pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.folders import images_by_folder
-from metaexp.data.files.images import MOST_BYTES, Reading, read_image
+from metaexp.data.files.images import MOST_BYTES, own_reading, read_image
 from metaexp.data.files.label_advice import FOR_NAMES, label_advice
 from metaexp.data.files.labelled_arrays import examples_of
 from metaexp.data.files.npz import read_npz
+from metaexp.data.files.progress import Progress
+from metaexp.data.pixels.reading_log import ReadingLog
 
 _MOST = 100_000
 """Examples of a support or query set."""
@@ -47,15 +49,22 @@ class Reader:
         input_shape: The shape of one example.
         is_regression: Whether its tasks are regression.
         dataset: What messages call the dataset.
+        report: Takes a line about images that were changed to be read, and warnings.
     """
 
     def __init__(
-        self, preparation: ImagePreparation | None, input_shape: tuple[int, ...], is_regression: bool, dataset: str
+        self,
+        preparation: ImagePreparation | None,
+        input_shape: tuple[int, ...],
+        is_regression: bool,
+        dataset: str,
+        report: Progress = lambda _: None,
     ) -> None:
         self.preparation = preparation
         self.input_shape = input_shape
         self.is_regression = is_regression
         self.dataset = dataset
+        self._report = report
 
     def support(self, path: Path) -> NewExamples:
         """Read labelled examples: a folder for each class, or an .npz file with x and y.
@@ -109,14 +118,18 @@ class Reader:
     def _images(self, path: Path, names: list[str]) -> Tensor:
         prepared = self.preparation
         assert prepared is not None
-        reading = Reading(
-            prepared.channels, prepared.size, prepared.background, prepared.upright, resize=prepared.resize
-        )
+        reading = own_reading(prepared, has_range_key=False)
         rows = {name: row for row, name in enumerate(names)}
         images = np.zeros((len(names), prepared.channels, prepared.size, prepared.size), np.uint8)
+        log = ReadingLog(str(path), reading)
         with open_source(path) as source:
             for name, content in source.items(rows, MOST_BYTES):
-                images[rows[name]] = read_image(content, str(path), name, reading).pixels
+                read = read_image(content, str(path), name, reading)
+                images[rows[name]] = read.pixels
+                log.add(read, name)
+        log.values.warn(self._report)
+        for line in log.lines():
+            self._report(f"{path}:{line}")
         return self._fitting(as_floats(images, prepared.pixels), f"images in {path}")
 
     def _arrays(self, path: Path, *, needs_y: bool) -> NewExamples:

@@ -146,9 +146,8 @@ def predict(folder: Path, request: PredictionRequest, report: Report = lambda _:
         check_level(request.level, n_episodes)
     learner = make_learner(place, settings, report)
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    reader = Reader(
-        description.image_preparation(), learner.interface.input_shape, settings.task.n_way == 0, settings.dataset_name
-    )
+    prepared, input_shape = description.image_preparation(), learner.interface.input_shape
+    reader = Reader(prepared, input_shape, settings.task.n_way == 0, settings.dataset_name, report)
     support, query = reader.support(request.support), reader.query(request.query)
     scales = _scales(place, settings, description, report)
     if scales is not None:

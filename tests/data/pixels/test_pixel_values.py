@@ -1,0 +1,170 @@
+"""Each depth of an image is read by its own rule, or by the range that is given; what cannot be read is refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from metaexp.core.errors import DataError
+from metaexp.data.files.images import Reading, read_image
+
+RAMP = np.arange(16, dtype=np.float64).reshape(4, 4) / 15
+"""An image (4, 4) from 0 to 1."""
+BYTES = (RAMP * 255).round().astype(np.uint8)
+
+
+def encoded(pixels: npt.NDArray[np.generic] | Image.Image, kind: str = "TIFF") -> bytes:
+    file = io.BytesIO()
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(file, kind)
+    return file.getvalue()
+
+
+def tiff(content: bytes, bits: int, sample_format: int = 1, photometric: int = 1) -> bytes:
+    """A TIFF of 4 x 4 grey values. Pillow writes few kinds, and reads more."""
+    tags = {
+        256: 4, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 8 + 2 + 12 * 11 + 4, 277: 1, 278: 4,
+        279: len(content), 284: 1, 339: sample_format,
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + content
+
+
+def deep_colour(pixels: npt.NDArray[np.float64]) -> bytes:
+    """A PNG (H, W, 3) of 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def packed(values: npt.NDArray[np.uint16]) -> bytes:
+    """Values of 12 bits, two of them in three bytes."""
+    first, second = values.reshape(-1, 2).T
+    return np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8).tobytes()
+
+
+def read(content: bytes, value_range: tuple[float, float] | None = None, **options: object) -> npt.NDArray[np.uint8]:
+    """The image in ``content``, grey, 4 x 4, from 0 to 255."""
+    reading = Reading(1, 4, value_range=value_range, has_range_key=True, **options)  # type: ignore[arg-type]
+    return read_image(content, "folder", "a.tif", reading).pixels[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "value_range"),
+    [
+        (encoded((RAMP * 65535).astype(np.uint16)), None),
+        (encoded((RAMP * 65535).astype(np.uint16), "PNG"), None),
+        (encoded((RAMP * 65535).astype(np.int32)), None),
+        (encoded(RAMP.astype(np.float32)), None),
+        (tiff((RAMP * 32767).astype("<i2").tobytes(), 16, 2), None),
+        (encoded((RAMP * 4095).astype(np.uint16), "PNG"), (0, 4095)),
+        (encoded((RAMP * 4095).astype(np.int32)), (0, 4095)),
+        (encoded((RAMP * 255).round().astype(np.int32)), (0, 255)),
+        (encoded((RAMP * 255).astype(np.float32)), (0, 255)),
+        (encoded((RAMP * 2 - 1).astype(np.float32)), (-1, 1)),
+        (tiff((RAMP * 4095 - 1024).round().astype("<i2").tobytes(), 16, 2), (-1024, 3071)),
+        (encoded((30000 + RAMP * 4000).round().astype(np.uint16)), (30000, 34000)),
+        (encoded((RAMP * 15).round().astype(np.uint8), "PNG"), (0, 15)),
+        (encoded(Image.fromarray((RAMP * 15).round().astype(np.uint8)).convert("RGB"), "PNG"), (0, 15)),
+    ],
+)
+def test_each_depth_becomes_the_same_grey_levels(content: bytes, value_range: tuple[float, float] | None) -> None:
+    assert np.abs(read(content, value_range).astype(int) - BYTES).max() <= 1
+    wider = None if value_range is None else (value_range[0], value_range[1] * 1.1)
+    if wider is not None and wider[1] <= 255:
+        assert np.abs(read(content, wider).astype(int) - BYTES).max() > 10
+
+
+def test_a_tiff_of_12_bits_is_read_by_its_depth() -> None:
+    content = tiff(packed((RAMP * 4095).astype(np.uint16)), 12)
+    assert np.abs(read(content).astype(int) - BYTES).max() <= 1
+
+
+def test_images_of_8_bits_are_kept_to_the_bit_and_their_digest_says_nothing() -> None:
+    content = encoded(BYTES, "PNG")
+    for value_range in (None, (0.0, 255.0)):
+        found = read_image(content, "folder", "a.png", Reading(1, 4, value_range=value_range))
+        assert np.array_equal(found.pixels[0], BYTES)
+        assert found.treatment == ""
+    found = read_image(encoded(BYTES // 17, "PNG"), "folder", "a.png", Reading(1, 4, value_range=(0, 15)))
+    assert found.treatment == "scaled from 0..15 to 8 bits"
+
+
+def test_what_was_scaled_as_ever_has_the_digest_it_always_had() -> None:
+    def treatment(content: bytes, value_range: tuple[float, float] | None) -> str:
+        return read_image(content, "folder", "a.tif", Reading(1, 4, value_range=value_range)).treatment
+
+    deep, floats = encoded((RAMP * 65535).astype(np.uint16)), encoded(RAMP.astype(np.float32))
+    assert {treatment(deep, None), treatment(deep, (0, 65535)), treatment(floats, (0, 1))} == {"scaled to 8 bits"}
+    assert treatment(floats, (0, 65535)) == "scaled from 0..65535 to 8 bits"
+    assert treatment(deep, (-1, 65535)) == "scaled from -1..65535 to 8 bits"
+
+
+def test_transparency_stays_where_values_of_8_bits_are_stretched() -> None:
+    image = Image.fromarray((RAMP * 15).round().astype(np.uint8)).convert("LA")
+    image.putalpha(Image.fromarray(np.where(RAMP > 0.5, 255, 0).astype(np.uint8)))
+    found = read(encoded(image, "PNG"), (0, 15))
+    assert np.array_equal(found[RAMP > 0.5], BYTES[RAMP > 0.5])
+    assert (found[RAMP < 0.5] == 255).all()
+    assert (read(encoded(image, "PNG"), (0, 15), background="black")[RAMP < 0.5] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "value_range", "message"),
+    [
+        (
+            encoded((RAMP * 255).astype(np.float32)),
+            None,
+            "of floats and holds values from 0 to 255; .*such as \\[0,255\\]",
+        ),
+        (encoded((RAMP * -1).astype(np.float32)), None, "holds values from -1 to 0; .* such as \\[-1,1\\]"),
+        (encoded((RAMP * np.nan).astype(np.float32)), None, " has values that are not finite"),
+        (encoded((RAMP * 1e6).astype(np.int32)), None, "of 32 bits and holds values from 0 to 1000000; they must lie"),
+        (encoded((RAMP * 5000).astype(np.uint16)), (0, 4095), "from 0 to 5000; they must lie within 0, .* and 4095"),
+        (encoded(BYTES, "PNG"), (10, 255), "from 0 to 255; they must lie within 10"),
+        (encoded(BYTES, "PNG"), (0, 4095), "of 8 bits: values up to 255. dataset.value_range=\\[0,4095\\] does not"),
+        (deep_colour(np.full((4, 4, 3), 4000.0)), (0, 4095), "of 16 bits a channel: only the upper 8 bits are read"),
+        (
+            tiff((RAMP * 65535).astype("<u2").tobytes(), 16, photometric=0),
+            None,
+            "stores white as 0 in more than 8 bits",
+        ),
+        (tiff((RAMP * 255 - 128).astype("i1").tobytes(), 8, 2), None, "stores 8 bits with sign"),
+        (b"", None, " is not an image that can be read: the file is empty"),
+    ],
+)
+def test_what_would_be_read_wrongly_is_refused(
+    content: bytes, value_range: tuple[float, float] | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=f"folder: a.tif.*{message}"):
+        read(content, value_range)
+
+
+def test_no_key_is_advised_that_the_dataset_does_not_have() -> None:
+    content = encoded((RAMP * 255).astype(np.float32))
+    with pytest.raises(DataError, match=r"white\. Scale its values\.$"):
+        read_image(content, "folder", "a.tif", Reading(1, 4))
+
+
+def test_colour_of_16_bits_in_a_range_of_its_own_is_read() -> None:
+    ramp = np.stack([RAMP * 65535] * 3, -1)
+    assert np.abs(read(deep_colour(ramp)).astype(int) - BYTES).max() <= 1
+    assert np.array_equal(read(deep_colour(ramp), (0, 65535)), read(deep_colour(ramp)))
+
+
+def test_a_bmp_of_16_bits_a_pixel_is_not_taken_for_a_deep_image() -> None:
+    """Its name in Pillow, ``BGR;16``, is like those of 16 bits a channel."""
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 0, 32, 0, 0, 0, 0)
+    content = b"BM" + struct.pack("<IHHI", 14 + 40 + 32, 0, 0, 54) + header + np.full(16, 0x7FFF, "<u2").tobytes()
+    found = read_image(content, "folder", "a.bmp", Reading(3, 4))
+    assert found.values.depth.name == "of 8 bits"
+    assert read_image(deep_colour(np.zeros((4, 4, 3))), "", "", Reading(3, 4)).values.depth.name != "of 8 bits"

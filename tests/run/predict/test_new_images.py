@@ -1,0 +1,88 @@
+"""New images are read by the rules of the run's own, and what was changed or looks wrong is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+from small_image_folder import image_folder
+
+from metaexp.core.errors import DataError
+from metaexp.data.classification.preprocessing import ImagePreparation
+from metaexp.run.predict.new_examples import Reader
+
+SHAPE = (1, 8, 8)
+
+
+def reader(preparation: ImagePreparation, lines: list[str] | None = None) -> Reader:
+    return Reader(preparation, SHAPE, False, "image_folder", [].append if lines is None else lines.append)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Images of 12 bits in files of 16, three of each of four classes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    random = np.random.default_rng(0)
+    for number in range(12):
+        save(random.integers(0, 4096, (8, 8)).astype(np.uint16), tmp_path / "images" / "abcd"[number // 3], number)
+    return tmp_path
+
+
+def save(pixels: npt.NDArray[np.generic], folder: Path, number: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+
+
+def test_new_images_of_12_bits_are_read_to_the_bit_as_those_of_the_run(data: Path) -> None:
+    dataset = image_folder(channels=1, value_range=[0, 4095])
+    loaded = dataset.load(data, print)
+    lines: list[str] = []
+    found = reader(dataset.image_preparation(), lines).support(data / "images")
+    whole = loaded.examples(torch.arange(12))
+    assert torch.equal(found.x, whole)
+    assert lines == [f"{data / 'images'}:  12 of 12 images were scaled from 0..4095 to 8 bits"]
+    other = dataset.image_preparation()._replace(value_range=(0, 65535))
+    assert not torch.equal(reader(other).support(data / "images").x, whole)
+
+
+def test_new_images_of_another_depth_than_the_run_expects_bring_a_warning(data: Path) -> None:
+    lines: list[str] = []
+    preparation = image_folder(channels=1).image_preparation()
+    reader(preparation, lines).support(data / "images")
+    (warning,) = [line for line in lines if line.startswith("Warning")]
+    assert "the values of 12 images of 16 bits in" in warning
+    lines.clear()
+    save((np.arange(64).reshape(8, 8) * 4).astype(np.uint8), data / "bright", 0)
+    reader(preparation, lines).query(data / "bright")
+    assert lines == []
+
+
+def test_new_images_of_8_bits_are_refused_by_a_run_on_12_bits(data: Path) -> None:
+    save(np.full((8, 8), 200, np.uint8), data / "bytes", 0)
+    with pytest.raises(DataError, match=r"of 8 bits: values up to 255. dataset.value_range=\[0,4095\] does not fit"):
+        reader(image_folder(channels=1, value_range=[0, 4095]).image_preparation()).query(data / "bytes")
+
+
+def test_photographs_are_turned_for_a_run_on_any_images(tmp_path: Path) -> None:
+    pixels = (np.arange(64).reshape(8, 8) * 4).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, options in {"plain": {}, "turned": {"exif": exif}}.items():
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "0.png", **options)
+    preparation = ImagePreparation(channels=1, size=8)  # as of icons
+    plain, turned = (reader(preparation).query(tmp_path / name).x for name in ("plain", "turned"))
+    assert torch.equal(turned, plain.rot90(-1, (-2, -1)))
+    assert not torch.equal(turned, plain)
+
+
+def test_animations_are_counted(tmp_path: Path) -> None:
+    frames = [Image.new("L", (8, 8), value) for value in (200, 100)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    lines: list[str] = []
+    reader(ImagePreparation(channels=1, size=8), lines).query(tmp_path)
+    assert lines == [f"{tmp_path}:  of 1 file with several images, such as animations, the first image is used"]
