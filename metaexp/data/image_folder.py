@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
-from metaexp.core.shapes import SPLITS, Capacity, Split
+from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import (
@@ -23,9 +23,10 @@ from metaexp.data.classification.preprocessing import (
     normalised_pixels,
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
+from metaexp.data.classification.split_folders import splits_by_folder
 from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.archives import is_quick, open_source
-from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_ignored, images_by_folder, is_example
+from metaexp.data.files.folders import ignored_lines, images_by_folder, is_example
 from metaexp.data.files.image_list import read_image_list
 from metaexp.data.files.left_out import large_enough, only_these
 from metaexp.data.files.locate import existing_path
@@ -205,11 +206,11 @@ class ImageFolder(Dataset):
                 return files
             files = {name: images for name, images in images_by_folder(names).items() if name}
             source.check_once([image for images in files.values() for image in images])
-            others = format_ignored(names, source.ignored)
-        if others:
-            progress(f"Ignored in {path}: {others}.")
+            others = ignored_lines(names, source.ignored, path)
         if not files:
-            raise DataError(f"{path} has no folders with images in them{f', only {others}' if others else ''}.")
+            raise DataError(" ".join([f"{path} has no folders with images in them.", *others]))
+        for line in others:
+            progress(line)
         return files
 
     def _prepare(self, path: Path, listed: Path | None, progress: Progress) -> Prepared:
@@ -226,66 +227,7 @@ class ImageFolder(Dataset):
     ) -> dict[Split, list[str]]:
         """The classes of each split that have enough images: by list, by their first folder, or by fractions."""
         large = large_enough(sizes, self.min_images, "min_images", "class", path, progress)
-        named = _splits_by_folder(list(sizes), path) if listed is None else read_image_list(listed, path).splits
+        named = splits_by_folder(list(sizes), path) if listed is None else read_image_list(listed, path).splits
         if named is None:
             return split_by_fractions(large, self.fractions, self.split_seed)
         return only_these(large, named, f"dataset.min_images={self.min_images}", path)
-
-
-def _splits_by_folder(classes: list[str], path: Path) -> dict[Split, list[str]] | None:
-    """The classes of each split where their first folders name splits; None where they do not."""
-    inside = _common_folder(classes)
-    folders = sorted({name.removeprefix(inside).split("/", 1)[0] for name in classes})
-    named = [SPLIT_NAMES.get(folder.lower()) for folder in folders]
-    if not any(named):
-        _refuse_other_splits(folders, path)
-        return None
-    of_split = {split: folder for split, folder in zip(named, folders, strict=True) if split}
-    if set(named) != set(SPLITS) or len(folders) != len(SPLITS):
-        raise DataError(
-            f"{path} has the folders {', '.join(folders)}: for a split of your own, have exactly train, val and "
-            "test; for one by dataset.fractions, none of them."
-        )
-    loose = [name for name in classes if name.removeprefix(inside) in folders]
-    if loose:
-        raise DataError(f"{path}: images lie in {loose[0]} beside its class folders. Move them into one of these.")
-    prefixes = {split: f"{inside}{of_split[split]}/" for split in SPLITS}
-    splits: dict[Split, list[str]] = {
-        split: [name for name in classes if name.startswith(prefixes[split])] for split in SPLITS
-    }
-    _refuse_shared({split: [n.removeprefix(prefixes[split]) for n in splits[split]] for split in SPLITS}, path)
-    return splits
-
-
-def _refuse_other_splits(folders: list[str], path: Path) -> None:
-    """Raise DataError for folders whose names mean splits elsewhere, whose classes would be mixed."""
-    odd = [folder for folder in folders if OTHER_SPLIT_NAME.fullmatch(folder.lower())]
-    if len(odd) > 1 and len(odd) == len(folders):
-        raise DataError(
-            f"{path} has the folders {', '.join(folders)}, which look like splits. Call them train, val and test; or, "
-            "to divide all their classes by dataset.fractions, call them something else."
-        )
-
-
-def _common_folder(classes: list[str]) -> str:
-    """The folders, with a final slash, that all ``classes`` lie in and that name no split: an archive's own root."""
-    parts = [name.split("/")[:-1] for name in classes]
-    common: list[str] = []
-    for level in zip(*parts, strict=False):
-        if len(set(level)) > 1 or level[0].lower() in SPLIT_NAMES:
-            break
-        common.append(level[0])
-    return "".join(f"{folder}/" for folder in common)
-
-
-def _refuse_shared(splits: Mapping[Split, list[str]], path: Path) -> None:
-    """Raise DataError for a class that is in two splits, as in folders made for ordinary classification."""
-    owner: dict[str, Split] = {}
-    for split, names in splits.items():
-        for name in names:
-            if name in owner:
-                raise DataError(
-                    f"{path}: class {name} is in {owner[name]} and in {split}. In meta-learning the classes of the "
-                    "splits must differ: new classes are what is tested."
-                )
-            owner[name] = split

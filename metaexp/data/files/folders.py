@@ -16,6 +16,14 @@ IMAGE_SUFFIXES: Final = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".webp",
     ".avif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".tga", ".sgi", ".qoi",
 )  # fmt: skip
+_UNREAD_IMAGES: Final = (
+    ".ai", ".arw", ".cr2", ".cr3", ".dcm", ".dicom", ".dng", ".emf", ".eps", ".exr", ".fit", ".fits", ".hdr", ".heic",
+    ".heif", ".icns", ".ico", ".jxl", ".mha", ".mhd", ".nef", ".nii", ".npy", ".nrrd", ".orf", ".pdf",
+    ".psd", ".raw", ".rw2", ".svg", ".svgz", ".wmf", ".xcf",
+)  # fmt: skip
+"""Suffixes of images, and of arrays that are often images, in formats that are not read."""
+_OF_SYSTEMS: Final = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that macOS, NAS systems and Windows add, some with thumbnails or deleted images."""
 SPLIT_NAMES: Final[Mapping[str, Split]] = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val",
@@ -33,7 +41,7 @@ OTHER_SPLIT_NAME: Final = re.compile(
 def images_by_folder(names: Iterable[str]) -> dict[str, list[str]]:
     """Group images by the folder that they are directly in, both sorted.
 
-    Hidden files and what macOS adds to archives are left out.
+    Hidden files and the folders that systems add are left out.
     """
     files: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -42,16 +50,8 @@ def images_by_folder(names: Iterable[str]) -> dict[str, list[str]]:
     return {folder: sorted(files[folder]) for folder in sorted(files)}
 
 
-def format_ignored(names: Iterable[str], others: Mapping[str, int]) -> str:
-    """Say which files of a folder of classes are not examples, and how many there are of each kind.
-
-    Args:
-        names: The paths of all files.
-        others: Kind in the singular -> number, of what is there beside the files, such as links.
-
-    Returns:
-        Such as ``3 hidden files, 2 files with the suffix .txt``; empty where every file is an example.
-    """
+def _format_ignored(names: Iterable[str], others: Mapping[str, int], in_classes: bool) -> str:
+    """Such as ``3 hidden files, 2 files with the suffix .txt``; empty where every file is an example."""
     counts: Counter[str] = Counter(others)
     folders, with_images = set(), set()
     for name in names:
@@ -62,12 +62,31 @@ def format_ignored(names: Iterable[str], others: Mapping[str, int]) -> str:
         folders.add(folder)
         if not _is_image(name):
             counts[f"file with the suffix {PurePosixPath(name).suffix.lower() or 'none'}"] += 1
-        elif not folder:
+        elif in_classes and not folder:
             counts["image beside the class folders"] += 1
         else:
             with_images.add(folder)
     counts["folder with files but no image"] = len(folders - with_images - {""})
     return ", ".join(counted(n, what) for what, n in counts.items() if n)
+
+
+def ignored_lines(names: Collection[str], others: Mapping[str, int], path: Path, in_classes: bool = True) -> list[str]:
+    """Return a line about files that are not examples, and a warning of images in formats that are not read.
+
+    Args:
+        names: The paths of all files.
+        others: Kind in the singular -> number, of what is there beside the files, such as links.
+        path: The folder or archive, for messages.
+        in_classes: Whether an image must lie in the folder of a class.
+    """
+    ignored = _format_ignored(names, others, in_classes)
+    lines = [f"Ignored in {path}: {ignored}."] if ignored else []
+    suffixes = [PurePosixPath(name).suffix.lower() for name in names if not _is_hidden(name)]
+    counts = Counter(suffix for suffix in suffixes if suffix in _UNREAD_IMAGES)
+    if counts:
+        found = ", ".join(counted(n, f"file with the suffix {suffix}") for suffix, n in sorted(counts.items()))
+        lines.append(f"Warning: {found} in {path} may be images. Save them as PNG or TIFF to use them.")
+    return lines
 
 
 def is_example(name: str) -> bool:
@@ -80,7 +99,7 @@ def _is_image(name: str) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return any(part.startswith(".") or part in _OF_SYSTEMS for part in name.split("/"))
 
 
 def images_by_split(names: Iterable[str]) -> dict[Split, dict[str, list[str]]]:

@@ -15,7 +15,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin, Pixels
 from metaexp.data.files.archives import open_source
-from metaexp.data.files.folders import images_by_folder
+from metaexp.data.files.folders import ignored_lines, images_by_folder
 from metaexp.data.files.images import MOST_BYTES, own_reading, read_image
 from metaexp.data.files.label_advice import FOR_NAMES, label_advice
 from metaexp.data.files.labelled_arrays import examples_of
@@ -107,12 +107,15 @@ class Reader:
                 f"with x of shape (B, {', '.join(map(str, self.input_shape))})."
             )
         with open_source(path) as source:
-            files = images_by_folder(source.names())
+            names = source.names()
+            files = images_by_folder(names)
+            others = ignored_lines(names, source.ignored, path, in_classes=False)
         n_files = sum(map(len, files.values()))
         if not 0 < n_files <= _MOST:
-            raise DataError(
-                f"{option} {path} has {counted(n_files, 'image')}; there must be at least one, and at most {_MOST}."
-            )
+            wanted = f"there must be at least one, and at most {_MOST}."
+            raise DataError(" ".join([f"{option} {path} has {counted(n_files, 'image')}; {wanted}", *others]))
+        for line in others:
+            self._report(line)
         return files
 
     def _images(self, path: Path, names: list[str]) -> Tensor:
