@@ -123,6 +123,7 @@ class Arrays(Dataset):
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates
         from metaexp.data.classification.scales import warn_of_scales
+        from metaexp.data.classification.suspect_images import warn_of_suspect_images
 
         path = self._path(folder)
         prepared, labels = _read(path, folder, progress)
@@ -134,6 +135,7 @@ class Arrays(Dataset):
         warn_of_alike_names(sizes, "class", path, progress)
         warn_of_duplicates(examples, sizes, splits, progress, version)
         warn_of_scales(examples, sizes, splits, progress, version)
+        warn_of_suspect_images(examples, str(path), progress, version)
         return ClassDataset(Origin(path.stem, digest), examples, sizes, splits, self.pixels, self.rotations)
 
     def _path(self, folder: Path) -> Path:

@@ -45,6 +45,11 @@ class Pixels(NamedTuple):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
+    def span(self) -> tuple[float, float]:
+        """Return the smallest and the largest float that a byte can become."""
+        ends = [(v - m) / s for v in (0, 1) for m, s in zip(self.mean or (0.0,), self.std or (1.0,), strict=True)]
+        return min(ends), max(ends)
+
     def format(self) -> str:
         """Return the keys of a dataset that give this."""
         numbers = "null" if self.mean is None or self.std is None else f"[{_join(self.mean)}, {_join(self.std)}]"

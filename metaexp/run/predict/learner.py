@@ -15,10 +15,15 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Adapted, Examples
+from metaexp.data.classification.preprocessing import Pixels
 from metaexp.run.initial.network import Interface
 
 Array = npt.ArrayLike | Tensor
 """Numbers that numpy or torch can take."""
+
+
+_SPARE = 0.1
+"""Part of the range by which resized floats may leave it."""
 
 
 class Calibrated(Protocol):
@@ -37,6 +42,7 @@ class Learner:
         interface: The shapes that it was built for.
         task: The shape of the tasks that it was tested with; 0 ways for regression.
         report: Takes a warning.
+        pixels: How images became numbers in the run; None where its examples are not images.
 
     Attributes:
         names: The classes of the task by label; None for regression, and before :meth:`adapt`.
@@ -48,11 +54,13 @@ class Learner:
         interface: Interface,
         task: TaskShape,
         report: Callable[[str], None] = warnings.warn,
+        pixels: Pixels | None = None,
     ) -> None:
         self.algorithm = algorithm
         self.interface = interface
         self.task = task
         self._report = report
+        self._pixels = pixels
         self.names: npt.NDArray[Any] | None = None
         self._adapted: Adapted = None
         self._is_adapted = False
@@ -72,7 +80,7 @@ class Learner:
             ConfigError: The examples or labels do not fit the run.
         """
         examples = self.examples(x, "x")
-        found = Learner(self.algorithm, self.interface, self.task, self._report)
+        found = Learner(self.algorithm, self.interface, self.task, self._report, self._pixels)
         support, found.names = self._support(examples, y)
         with torch.no_grad():
             found._adapted = self.algorithm.adapt(support)
@@ -154,11 +162,28 @@ class Learner:
             )
         if not found.isfinite().all():
             raise ConfigError(f"{name} has values that are not finite.")
+        self._warn_of_values(found, name)
         return found
+
+    def _warn_of_values(self, x: Tensor, name: str) -> None:
+        """Warn of images that were not prepared as those of the run, such as bytes from 0 to 255."""
+        if self._pixels is None:
+            return
+        low, high = self._pixels.span()
+        spare = _SPARE * (high - low)
+        if low - spare <= float(x.min()) and float(x.max()) <= high + spare:
+            return
+        self._report(
+            f"{name} has values from {float(x.min()):.4g} to {float(x.max()):.4g}; images of this run have values from "
+            f"{low:.4g} to {high:.4g} ({self._pixels.format()}). Prepare them in the same way: predictions for others "
+            "mean little."
+        )
 
     def _support(self, x: Tensor, y: Array) -> tuple[Examples, npt.NDArray[Any] | None]:
         if self.task.n_way == 0:
             targets = as_tensor(y)
+            if not targets.isfinite().all():
+                raise ConfigError("y has values that are not finite.")
             if targets.numel() != len(x) * self.interface.n_outputs:
                 raise ConfigError(
                     f"y has shape {tuple(targets.shape)}; this run takes (S, {self.interface.n_outputs}) targets, one "

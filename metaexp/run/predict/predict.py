@@ -18,6 +18,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
+from metaexp.data.classification.preprocessing import Pixels
 from metaexp.data.regression.scales import Scales
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, read_record
@@ -78,7 +79,7 @@ def make_learner(place: RunFolder, settings: Settings, report: Report = warnings
         place: The run folder.
         settings: The checked settings of the run.
         report: Takes a warning: where the user's own code was edited since the training, and where a call has too few
-            queries for the learner's batch norm.
+            queries for the learner's batch norm, or images that were not prepared as those of the run.
 
     Raises:
         RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
@@ -89,7 +90,16 @@ def make_learner(place: RunFolder, settings: Settings, report: Report = warnings
     algorithm = build_algorithm(settings, weights.interface)
     apply_weights(algorithm, settings, weights.step, weights.weights)
     algorithm.eval()
-    return Learner(algorithm, weights.interface, settings.task.shape, report)
+    return Learner(algorithm, weights.interface, settings.task.shape, report, _pixels(settings))
+
+
+def _pixels(settings: Settings) -> Pixels | None:
+    """How images became numbers in a run; None where its dataset reads no images, or its code is not here."""
+    try:
+        prepared = make(settings.dataset, Dataset).image_preparation()  # type: ignore[type-abstract]
+    except ConfigError:
+        return None
+    return prepared.pixels if prepared is not None and prepared.size else None
 
 
 def calibrate_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,12 @@ import torch
 from PIL import Image
 from small_image_folder import image_folder
 
-from metaexp.core.errors import DataError
-from metaexp.data.classification.preprocessing import ImagePreparation
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.shapes import TaskShape
+from metaexp.data.classification.preprocessing import ImagePreparation, Pixels
+from metaexp.run.initial.network import Interface
+from metaexp.run.predict.learner import Learner
 from metaexp.run.predict.new_examples import Reader
 
 SHAPE = (1, 8, 8)
@@ -86,3 +91,38 @@ def test_animations_are_counted(tmp_path: Path) -> None:
     lines: list[str] = []
     reader(ImagePreparation(channels=1, size=8), lines).query(tmp_path)
     assert lines == [f"{tmp_path}:  of 1 file with several images, such as animations, the first image is used"]
+
+
+def learner(pixels: Pixels | None, lines: list[str]) -> Learner:
+    """A learner of which only the examples are read."""
+    return Learner(cast(Algorithm, None), Interface(SHAPE, 5), TaskShape(2, 1, 1), lines.append, pixels)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "inside", "outside"),
+    [
+        (Pixels(), (0.0, 1.0), (0.0, 255.0)),
+        (Pixels(invert=True), (0.0, 1.0), (0.0, 255.0)),
+        (Pixels(mean=(0.5,), std=(0.25,)), (-2.0, 2.0), (-2.0, 3.0)),
+        (Pixels(mean=(0.5, 0.4), std=(0.25, 0.2)), (-2.0, 3.0), (-4.0, 3.0)),
+    ],
+)
+def test_arrays_that_were_not_prepared_as_images_of_the_run_bring_a_warning(
+    pixels: Pixels, inside: tuple[float, float], outside: tuple[float, float]
+) -> None:
+    def said(span: tuple[float, float], pixels: Pixels | None) -> list[str]:
+        lines: list[str] = []
+        learner(pixels, lines).examples(torch.linspace(*span, 128).reshape(2, *SHAPE), "x")
+        return lines
+
+    assert said(inside, pixels) == []
+    (line,) = said(outside, pixels)
+    assert f"images of this run have values from {inside[0]:g} to {inside[1]:g} ({pixels.format()})" in line
+    assert said(outside, None) == []  # not images
+
+
+@pytest.mark.parametrize("target", [np.nan, np.inf])
+def test_targets_that_are_not_finite_are_refused(target: float) -> None:
+    regression = Learner(cast(Algorithm, None), Interface((1,), 1), TaskShape(0, 2, 1))
+    with pytest.raises(ConfigError, match="y has values that are not finite"):
+        regression.adapt([[0.0], [1.0]], [[target], [0.0]])
