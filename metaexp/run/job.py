@@ -28,6 +28,7 @@ from metaexp.run.initial.weights import format_initial
 from metaexp.run.integrity import check_config, check_run_files
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
 from metaexp.run.progress import Display, Silent, default_display
+from metaexp.run.run_log import keep_early_messages
 from metaexp.run.session import Session
 
 _SAVED_WEIGHTS = 3
@@ -72,7 +73,7 @@ def run_job(
     """
     provenance = provenance or Provenance()
     shown = _display(display, ranks)
-    with explain_errors(), ExitStack() as stack:
+    with explain_errors(), keep_early_messages(shown), ExitStack() as stack:
         ranks.broadcast(lambda: check_new_place(settings.paths.outputs if folder is None else folder, folder))
         ranks.require_equal("the configuration", lambda: shared_digest(settings))
         parent = provenance.parent.folder if provenance.parent else None
@@ -104,7 +105,7 @@ def resume_job(
         MetaexpError: The run failed; the subclass says how. The record in the run folder says it too.
     """
     shown = _display(display, ranks)
-    with explain_errors(), ExitStack() as stack:
+    with explain_errors(), keep_early_messages(shown), ExitStack() as stack:
         saved: dict[str, Any] = ranks.broadcast(lambda: read_locked(stack, path))
         before = None if saved["record"] is None else parse_record(saved["record"], path / RECORD_FILE)
         if before is not None and before.status == "completed":

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from io import TextIOWrapper
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from metaexp.core.checkpoint_names import step_name
-from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, SECONDS, TIMINGS_FILE, TRAINING_SECONDS, read_lines
 from metaexp.core.metric import PER_CLASS
@@ -32,15 +28,13 @@ from metaexp.run.figures import draw
 from metaexp.run.folder import RunFolder
 from metaexp.run.integrity import MetricsDigest, check_metrics
 from metaexp.run.progress import Display, Reporting, Silent
+from metaexp.run.run_log import log_to_one_run, open_log
 from metaexp.run.shared_state import NoCheckpoints
 from metaexp.run.state import Weights
 from metaexp.tracking.base import RunInfo, Tracker
 from metaexp.tracking.trackers import NoTrackers, Trackers
 
 log = logging.getLogger(__name__)
-
-_logging_run: ContextVar[Path | None] = ContextVar("logging_run", default=None)
-"""The folder of the run that messages are about, where several runs are in this process; None where there is one."""
 
 
 class Outputs:
@@ -72,14 +66,9 @@ class Outputs:
         self.display.print_line(text)
         logging.getLogger("metaexp").info(text)
 
-    @contextmanager
-    def log_to_this_run(self) -> Iterator[None]:
+    def log_to_this_run(self) -> AbstractContextManager[None]:
         """Within this block, send messages to the log of this run, and not to those of other runs in this process."""
-        token = _logging_run.set(self.path)
-        try:
-            yield
-        finally:
-            _logging_run.reset(token)
+        return log_to_one_run(self.path)
 
     def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], saved: Mapping[str, Any]) -> None:
         """Open the metrics and the views of the run.
@@ -227,55 +216,8 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
     Yields:
         The outputs of the run.
     """
-    logger = logging.getLogger("metaexp")
-    file = _LogFile(folder.log, display)
-    shown = _ToDisplay(display)
-    for handler in (file, shown):
-        handler.addFilter(lambda _: _logging_run.get() in (None, folder.path))
-    before = (logger.level, logger.propagate)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(file)
-    logger.addHandler(shown)
-    try:
-        yield Outputs(folder, Reporting(display, folder.path))
-    finally:
-        logger.level, logger.propagate = before
-        logger.removeHandler(file)
-        logger.removeHandler(shown)
-        file.close()
-        remove_progress(folder.path)
-
-
-class _LogFile(logging.StreamHandler[TextIOWrapper]):
-    """``run.log``. It is for the eye: a run whose log cannot be written says so once, and goes on."""
-
-    def __init__(self, path: Path, display: Display) -> None:
-        super().__init__(TextIOWrapper(append_regular(path), encoding="utf-8", errors="backslashreplace"))
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._path, self._display = path, display
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name in logging
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-            return
-        logging.getLogger("metaexp").removeHandler(self)
-        self._display.print_line(f"warning: {self._path} cannot be written ({error.strerror}); the log ends here.")
-
-    def close(self) -> None:
-        super().close()
-        with suppress(OSError):  # what is left of the log cannot be written
-            self.stream.close()
-
-
-class _ToDisplay(logging.Handler):
-    """Shows warnings without their traceback, which is in the log file."""
-
-    def __init__(self, display: Display) -> None:
-        super().__init__(logging.WARNING)
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info is None:
-            self._display.print_line(f"warning: {record.getMessage()}")
+    with open_log(folder, display):
+        try:
+            yield Outputs(folder, Reporting(display, folder.path))
+        finally:
+            remove_progress(folder.path)

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from metaexp.core.errors import RunFolderError
-from metaexp.run import outputs
+from metaexp.run import run_log
 from metaexp.run.folder import RunFolder, create_folder, existing
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
@@ -107,7 +107,7 @@ class Broken(io.RawIOBase):
 def test_a_run_whose_log_cannot_be_written_says_so_once_and_goes_on(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(outputs, "append_regular", lambda _: io.BufferedWriter(Broken()))
+    monkeypatch.setattr(run_log, "append_regular", lambda _: io.BufferedWriter(Broken()))
     shown = io.StringIO()
     done = run_job(tiny.settings(tmp_path), display=Lines(Console(file=shown, width=500)))
     assert done.record.status == "completed"

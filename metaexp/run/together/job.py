@@ -27,6 +27,7 @@ from metaexp.run.integrity import check_config
 from metaexp.run.job import continued_record, format_start, new_outputs, read_locked, resumed_outputs
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Display, default_display
+from metaexp.run.run_log import keep_early_messages
 from metaexp.run.session import Session
 from metaexp.run.together.labelled import Labelled
 from metaexp.run.together.lockstep import Member, run_members, stacked_gradient
@@ -71,7 +72,7 @@ def run_together(
         MetaexpError: No run could begin.
     """
     shown = display or default_display()
-    with explain_errors(), ExitStack() as stack:
+    with explain_errors(), keep_early_messages(shown), ExitStack() as stack:
         errors: dict[int, Exception] = {}
         begun: dict[int, Start] = {}
         for number, start in enumerate(starts):
