@@ -36,7 +36,7 @@ def size_lazy_layers(network: nn.Module, input_shape: tuple[int, ...]) -> None:
         return
     was_training = network.training
     with torch.random.fork_rng(devices=[]), torch.no_grad(), normalise_with("stored"):
-        network.eval()(_inputs(input_shape))
+        network.eval()(made_up_examples(input_shape))
     network.train(was_training)
 
 
@@ -139,7 +139,7 @@ def _maps(network: nn.Module, input_shape: tuple[int, ...]) -> bool:
 
     network.train()
     try:
-        torch.vmap(two_steps, randomness="different")(torch.stack([_inputs(input_shape)] * 2))
+        torch.vmap(two_steps, randomness="different")(torch.stack([made_up_examples(input_shape)] * 2))
     except Exception as error:  # also of torch.compile, which has its own
         log.info(
             "%s cannot be computed for several tasks at once, so tasks are taken one at a time, as with "
@@ -150,18 +150,23 @@ def _maps(network: nn.Module, input_shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _inputs(input_shape: tuple[int, ...]) -> Tensor:
+def made_up_examples(input_shape: tuple[int, ...]) -> Tensor:
+    """Return three examples of random numbers, the same each time.
+
+    Args:
+        input_shape: the shape of one example.
+    """
     return torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0))
 
 
 def _check_outputs(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
     """Refuse a network that has another number of outputs than it was asked for, or features that are not values."""
     with normalise_with("batch"):
-        refuse_other_features(network, _inputs(input_shape))
+        refuse_other_features(network, made_up_examples(input_shape))
     if n_outputs is None:
         return
     with normalise_with("batch"):
-        shape = tuple(values_of(network, _inputs(input_shape)).shape)
+        shape = tuple(values_of(network, made_up_examples(input_shape)).shape)
     if shape != (3, n_outputs):
         raise ConfigError(
             f"model: {type(network).__name__} was built with n_outputs={n_outputs} and gives {shape[1:]} per example. "
@@ -175,10 +180,10 @@ def _check_calls(network: nn.Module, input_shape: tuple[int, ...], before: _Held
     The batch norm of this package may make it depend on the batch. Random numbers in evaluation mode are warned of.
     """
     name = type(network).__name__
-    x = _inputs(input_shape)
+    x = made_up_examples(input_shape)
     others = torch.cat([x[:1], 3 * x[1:].flip(0) + 1])
     outputs = [_first_output(network, batch, before) for batch in (x, others, x)]
-    if not torch.equal(x, _inputs(input_shape)):
+    if not torch.equal(x, made_up_examples(input_shape)):
         raise ConfigError(
             f"model: {name} writes into its input, and inner steps need it as it was. "
             "Let it make a new tensor (x = x - mean), without inplace=True in its first layers."

@@ -16,6 +16,7 @@ from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
 from metaexp.models.checks.inspection import prepare_network
 from metaexp.models.checks.made_again import is_foreign, make_twice
+from metaexp.models.checks.probabilities import warn_of_probabilities
 from metaexp.models.plain import as_network
 from metaexp.run.initial.own_class import constructing, import_own
 
@@ -39,7 +40,8 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
     Args:
         settings: The checked settings.
         interface: Shapes that the data give the network.
-        begins: Whether a run begins with its initial weights. Then one of your own is made twice, and compared.
+        begins: Whether a run begins with its initial weights. Then one of your own is made twice, and compared, and
+            its scores are looked at.
 
     Raises:
         ConfigError: It cannot be made, its initial weights do not follow from the seed, or it is not fit for tasks.
@@ -56,6 +58,9 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
     model = make_twice(make_it, make_it, "model") if begins and is_foreign(own) else make_it()
     with constructing(settings, "model"):
         prepare_network(model, interface.input_shape, outputs)
+    takes_softmax = settings.train.shape.n_way > 0 and (outputs or 0) > 1 and cls.loss is Algorithm.loss
+    if begins and is_foreign(own) and takes_softmax:
+        warn_of_probabilities(model, interface.input_shape)
     return model
 
 
