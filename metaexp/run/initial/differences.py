@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.optim import Schedule
 from metaexp.results.beginning import ParentRun
 from metaexp.run.build import TrainingSetup
 from metaexp.run.initial.parent import Parent
+from metaexp.run.optimizer import comparable
+from metaexp.run.side_effects.buffers import set_progress_alone
+from metaexp.run.side_effects.progress_state import plain_values
 
 _FAR = 10**6
 """Steps after which anything that an algorithm anneals has changed."""
-_OF_TORCH = frozenset(vars(nn.Module()))
+_STEPS = 200
+"""At most so many steps are compared."""
 
 
 def with_differences(parent: Parent, setup: TrainingSetup) -> ParentRun:
@@ -50,28 +50,19 @@ def _algorithm_depends(algorithm: Algorithm, step: int, then: int, now: int) -> 
     if type(algorithm).set_progress is Algorithm.set_progress:
         return ""
     try:
-        for at in {0, step // 2, max(step - 1, 0)}:
-            if not _equal(_progress(algorithm, at, then), _progress(algorithm, at, now)):
+        for at in {part * max(step - 1, 0) // (_STEPS - 1) for part in range(_STEPS)}:
+            if _progress(algorithm, at, then) != _progress(algorithm, at, now):
                 return "depends"
-        is_seen = not _equal(_progress(algorithm, 0, now), _progress(algorithm, _FAR, _FAR))
+        is_seen = _progress(algorithm, 0, now) != _progress(algorithm, _FAR, _FAR)
     except Exception:  # of an algorithm that takes no such numbers
         is_seen = False
     finally:
-        algorithm.set_progress(step, now)
+        set_progress_alone(algorithm, step, now)
     return "" if is_seen else "may depend"
 
 
 def _progress(algorithm: Algorithm, step: int, total: int) -> dict[str, Any]:
-    """The plain attributes of an algorithm at a step."""
-    algorithm.set_progress(step, total)
-    return {name: value for name, value in vars(algorithm).items() if name not in _OF_TORCH}
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return one is other or bool(one == other)
+    """What an algorithm and its layers hold in attributes and buffers at a step."""
+    set_progress_alone(algorithm, step, total)
+    buffers = {f"buffer {name}": comparable(buffer) for name, buffer in algorithm.named_buffers()}
+    return plain_values(algorithm) | buffers

@@ -14,6 +14,21 @@ from metaexp.run.side_effects.progress_state import warn_of_progress_state
 
 
 def set_progress(algorithm: Algorithm, step: int, total: int) -> None:
+    """Call :meth:`Algorithm.set_progress` before a step, and warn where it is not a function of its two numbers.
+
+    Args:
+        algorithm: The algorithm.
+        step: The number of the step that comes next, from 0.
+        total: How many steps the training has.
+
+    Raises:
+        ConfigError: A buffer gets another shape, or is not a tensor any more.
+    """
+    if set_progress_alone(algorithm, step, total):
+        warn_of_progress_state(algorithm, step, total)
+
+
+def set_progress_alone(algorithm: Algorithm, step: int, total: int) -> bool:
     """Call :meth:`Algorithm.set_progress`, and keep the tensors of buffers: training computes with these.
 
     Args:
@@ -21,11 +36,14 @@ def set_progress(algorithm: Algorithm, step: int, total: int) -> None:
         step: The number of the step that comes next, from 0.
         total: How many steps the training has.
 
+    Returns:
+        Whether the algorithm has such a method of its own.
+
     Raises:
         ConfigError: A new tensor has another shape, or a buffer is not a tensor any more.
     """
     if getattr(algorithm.set_progress, "__func__", None) is Algorithm.set_progress:
-        return  # it does nothing
+        return False  # it does nothing
     before = [(layer, dict(layer._buffers)) for layer in algorithm.modules()]
     algorithm.set_progress(step, total)
     for layer, buffers in before:
@@ -42,7 +60,7 @@ def set_progress(algorithm: Algorithm, step: int, total: int) -> None:
             with torch.no_grad():
                 old.copy_(new)
             layer._buffers[name] = old
-    warn_of_progress_state(algorithm, step, total)
+    return True
 
 
 def replaced(algorithm: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:

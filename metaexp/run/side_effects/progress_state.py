@@ -37,9 +37,9 @@ def warn_of_progress_state(algorithm: Algorithm, step: int, total: int) -> None:
     steps.add(step)
     try:
         twin = copy.deepcopy(algorithm)
-        before = _held(twin)
+        before = plain_values(twin)
         twin.set_progress(step, total)
-        after = _held(twin)
+        after = plain_values(twin)
     except Exception as error:  # code of users: what a copy of it raises
         log.debug("set_progress was not tried on a copy: %s: %s", type(error).__name__, error)
         return
@@ -55,8 +55,12 @@ def warn_of_progress_state(algorithm: Algorithm, step: int, total: int) -> None:
         )  # fmt: skip
 
 
-def _held(algorithm: Algorithm) -> dict[str, Any]:
-    """The attributes of an algorithm and its layers, without what torch keeps for itself."""
+def plain_values(algorithm: Algorithm) -> dict[str, Any]:
+    """Return what the attributes of an algorithm and its layers hold, without what torch keeps for itself.
+
+    Args:
+        algorithm: The algorithm.
+    """
     found = {}
     for path, layer in algorithm.named_modules():
         for name, value in vars(layer).items():
