@@ -182,7 +182,7 @@ def _check_calls(network: nn.Module, input_shape: tuple[int, ...], before: _Held
     name = type(network).__name__
     x = made_up_examples(input_shape)
     others = torch.cat([x[:1], 3 * x[1:].flip(0) + 1])
-    outputs = [_first_output(network, batch, before) for batch in (x, others, x)]
+    outputs, noise = zip(*(_first_output(network, batch, before) for batch in (x, others, x)), strict=True)
     if not torch.equal(x, made_up_examples(input_shape)):
         raise ConfigError(
             f"model: {name} writes into its input, and inner steps need it as it was. "
@@ -206,22 +206,22 @@ def _check_calls(network: nn.Module, input_shape: tuple[int, ...], before: _Held
             "not through metaexp.models.batch_norm.BatchNorm, so a record would name the wrong batch norm. Use "
             "that layer, or normalise each example by itself."
         )
-
-
-def _first_output(network: nn.Module, batch: Tensor, before: _Held) -> Tensor:
-    """What the network gives for the first example, each time from the same buffers and seeds."""
-    before.put_buffers_back()
-    with normalise_with("stored"), seed_numpy_and_python(0):
-        torch.default_generator.manual_seed(0)  # dropout draws the same
-        state = torch.get_rng_state()
-        output = values_of(network, batch)[0]
-    if not network.training and not torch.equal(torch.get_rng_state(), state):
+    if any(noise) and not network.training:
         log.warning(
             "%s draws random numbers in evaluation mode, too, so that tests are made with noise. If that is not "
             "meant: torch.nn.functional.dropout needs training=self.training.",
             type(network).__name__,
         )
-    return output
+
+
+def _first_output(network: nn.Module, batch: Tensor, before: _Held) -> tuple[Tensor, bool]:
+    """What the network gives for the first example, from the same buffers and seeds, and whether it draws numbers."""
+    before.put_buffers_back()
+    with normalise_with("stored"), seed_numpy_and_python(0):
+        torch.default_generator.manual_seed(0)  # dropout draws the same
+        state = torch.get_rng_state()
+        output = values_of(network, batch)[0]
+    return output, not torch.equal(torch.get_rng_state(), state)
 
 
 def _differ(first: Tensor, second: Tensor) -> bool:
