@@ -11,9 +11,8 @@ import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import maml as maml_benchmark
-import meta_lstm as lstm_benchmark
-import relation_net as relation_benchmark
+import plain_meta_lstm
+import plain_relation_net
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,8 +31,10 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, n_tasks, one_task
+from metaexp.engines.learn2learn import import_learn2learn
 from metaexp.models.base import parameters_of
 from metaexp.models.conv4 import Conv4
+from metaexp.models.omniglot_conv import OmniglotConv
 
 IMAGE = (1, 28, 28)
 EMBEDDED = TaskShape(60, 1, 5)
@@ -77,9 +78,16 @@ def plain_conv4(model: nn.Module, n_outputs: int | None = None) -> nn.Sequential
     return plain
 
 
-def episode(shape: TaskShape) -> Episode:
-    """Random images."""
-    return relation_benchmark.task(IMAGE, shape, torch.device("cpu"))
+def episode(shape: TaskShape, seed: int = 0) -> Episode:
+    """Random images; the arithmetic does not depend on what they show."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(per_class: int) -> Examples:
+        y = torch.arange(shape.n_way).repeat(per_class)
+        y = y[torch.randperm(len(y), generator=generator)]
+        return Examples(torch.rand(len(y), *IMAGE, generator=generator), y, shape.n_way)
+
+    return Episode(draw(shape.k_shot), draw(shape.n_query))
 
 
 def proto_net() -> Pair:
@@ -142,34 +150,31 @@ def fine_tune() -> Pair:
 
 def relation_net() -> Pair:
     """5-way 1-shot Omniglot, as published."""
-    ours = relation_benchmark.relation_net(IMAGE, 1)
-    plain = relation_benchmark.Plain(IMAGE, 1)
-    plain.copy_weights(ours)
+    ours = plain_relation_net.relation_net()
+    plain = plain_relation_net.Plain(ours)
     task = episode(TaskShape(5, 1, 19))
     return Pair(ours, lambda: ours(task), plain, lambda: plain.loss(task), 2.5)
 
 
 def meta_lstm() -> Pair:
     """5-way 1-shot Omniglot, 12 steps of the learner."""
-    setting = lstm_benchmark.SETTINGS["omniglot_5way_1shot"]
-    ours = lstm_benchmark.meta_lstm(setting)
-    plain = lstm_benchmark.Plain(setting)
-    plain.copy_weights(ours)
-    tasks = lstm_benchmark.tasks(setting, 1, torch.device("cpu"))
+    ours = plain_meta_lstm.meta_lstm()
+    plain = plain_meta_lstm.Plain(ours)
+    tasks = few_tasks(TaskShape(5, 1, 15), 1)
     return Pair(
         ours,
         lambda: mean_loss(ours, tasks),
         plain,
         lambda: plain.mean_loss(tasks),
         2.5,
-        lambda gradients: lstm_benchmark.gradients_by_gate(ours, gradients),
-        lstm_benchmark.LEAST_GRADIENT,
+        lambda gradients: plain_meta_lstm.gradients_by_gate(ours, gradients),
+        plain_meta_lstm.LEAST_GRADIENT,
     )
 
 
-def few_tasks(shape: TaskShape) -> Episode:
+def few_tasks(shape: TaskShape, count: int = TASKS) -> Episode:
     """A batch of random tasks."""
-    drawn = [episode(shape) for _ in range(TASKS)]
+    drawn = [episode(shape, seed) for seed in range(count)]
     return Episode(
         *(
             Examples(torch.stack([e.x for e in side]), torch.stack([e.y for e in side]), shape.n_way)
@@ -326,18 +331,21 @@ def reptile() -> Pair:
     return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0, least_gradient=1.0)
 
 
+def published_maml() -> tuple[MAML, Episode]:
+    """MAML for 5-way 1-shot Omniglot, and the 32 tasks of a step."""
+    model = OmniglotConv(IMAGE, 5, 64, False, 1e-3, "tf_same", "normal", "mean")
+    return MAML(model, 2.0, 1, 1, False, "mean", "all", "transductive"), few_tasks(TaskShape(5, 1, 1), 32)
+
+
 def maml_against_learn2learn() -> Pair:
     """The published setting with 32 tasks, in learn2learn's own words."""
-    package = maml_benchmark.import_learn2learn()
-    device = torch.device("cpu")
-    tasks = maml_benchmark.tasks(device)
-    model = maml_benchmark.network(device)
-    ours = MAML(model, maml_benchmark.INNER_LR, 1, 1, False, "mean", "all", "transductive")
-    wrapped = package.algorithms.MAML(maml_benchmark.network(device), lr=maml_benchmark.INNER_LR, first_order=False)
+    package = import_learn2learn()
+    ours, tasks = published_maml()
+    wrapped = package.algorithms.MAML(copy.deepcopy(ours.model), lr=ours.inner_lr, first_order=False)
 
     def loss() -> Tensor:
         losses = []
-        for support, query in (one_task(tasks, i) for i in range(maml_benchmark.N_TASKS)):
+        for support, query in (one_task(tasks, i) for i in range(n_tasks(tasks))):
             learner = wrapped.clone()
             learner.adapt(F.cross_entropy(learner(support.x), support.y))
             losses.append(F.cross_entropy(learner(query.x), query.y))

@@ -9,7 +9,7 @@ elementary operations is limited by arithmetic but by passes over memory, so her
 * a step is one autograd node that keeps the activations and nothing else;
 * on a CPU, all operations of a step work on a few tiles before the next few, which are then still in the cache.
 
-benchmarks/meta_lstm.py measures what that is worth. Under ``torch.vmap`` and on a GPU a step is made of operations on
+benchmarks/learners.py measures what that is worth. Under ``torch.vmap`` and on a GPU a step is made of operations on
 all tiles, whose backward is differentiable.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 import torch
@@ -16,6 +16,11 @@ from metaexp.core.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "speed.md"
 RECORDS = ROOT / "benchmarks" / "records"
+
+
+@pytest.fixture
+def learners() -> ModuleType:
+    return load_program("benchmarks/learners.py")
 
 
 @pytest.mark.parametrize(
@@ -46,10 +51,8 @@ def test_a_difference_beyond_rounding_stops_a_benchmark(monkeypatch: pytest.Monk
                 agreement.require_equal("it", other, (loss, gradients), 1e-5)
 
 
-def test_a_step_is_timed_only_after_its_loss_and_gradients_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    learners = load_program("benchmarks/learners.py")
-    pair = learners.in_type(learners.torch.float64, "anil")
+def test_a_step_is_timed_only_after_its_loss_and_gradients_agree(learners: ModuleType) -> None:
+    pair = learners.in_type(torch.float64, "anil")
     assert learners.check_equal("anil", pair) < 1e-8
     wrong = pair._replace(plain_loss=lambda: pair.plain_loss() * 1.001)
     with pytest.raises(SystemExit, match="the losses differ by"):
@@ -61,94 +64,23 @@ def test_a_step_is_timed_only_after_its_loss_and_gradients_agree(monkeypatch: py
     assert 0.05 < share < 0.95
 
 
-@pytest.mark.parametrize("wrong", [None, "lstm.weight_hh", "input_gate.bias"])
-def test_meta_lstm_is_timed_only_after_the_gradient_of_each_parameter_agrees(
-    wrong: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    benchmark = load_program("benchmarks/meta_lstm.py")
-    setting = benchmark.Setting((1, 16, 16), 1, 2)
-    ours, plain = benchmark.meta_lstm(setting), benchmark.Plain(setting)
-    plain.copy_weights(ours)
-    names = [name for name, p in plain.named_parameters() if p.requires_grad]
-    by_gate = benchmark.gradients_by_gate
-
-    def a_little_off(*arguments: object) -> list[object]:
-        named = zip(names, by_gate(*arguments), strict=True)
-        return [gradient * (1 + 1e-6) if name == wrong else gradient for name, gradient in named]
-
-    monkeypatch.setattr(benchmark, "gradients_by_gate", a_little_off)
-    if wrong is None:
-        benchmark.check_equal(ours, plain, benchmark.tasks(setting, 1, benchmark.torch.device("cpu")))
-        return
-    with pytest.raises(SystemExit, match=f"Meta-LSTM: the gradients of {wrong} differ by"):
-        benchmark.check_equal(ours, plain, benchmark.tasks(setting, 1, benchmark.torch.device("cpu")))
-
-
-def test_relation_net_is_timed_only_after_the_gradient_of_each_parameter_agrees(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    benchmark = load_program("benchmarks/relation_net.py")
-    ours, plain = benchmark.relation_net((1, 28, 28), 1), benchmark.Plain((1, 28, 28), 1)
-    plain.copy_weights(ours)
-    task = benchmark.task((1, 28, 28), benchmark.TaskShape(2, 1, 2), benchmark.torch.device("cpu"))
-    benchmark.check_equal(ours, plain, task)
-
-    wrong = benchmark.Plain((1, 28, 28), 1)
-    wrong.copy_weights(ours)
-    loss_of = benchmark.Plain.loss
-
-    def off(module: Any, episode: object) -> Any:
-        next(module.parameters()).register_hook(lambda gradient: gradient * (1 + 1e-6))
-        return loss_of(module, episode)
-
-    monkeypatch.setattr(benchmark.Plain, "loss", off)
-    with pytest.raises(SystemExit, match=r"the gradients of embedding\.0\.weight differ by 1.0e-06"):
-        benchmark.check_equal(ours, wrong, task)
-
-
-@pytest.mark.parametrize("wrong", [None, "rate", "order", "a small gradient"])
-def test_maml_is_timed_only_after_the_gradient_of_each_parameter_agrees(
-    wrong: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    benchmark = load_program("benchmarks/maml.py")
-    monkeypatch.setattr(benchmark, "N_TASKS", 2)
-    device, ours = benchmark.torch.device("cpu"), benchmark.ours
-
-    def off(model: Any, episodes: object, chunk_size: int | None, first_order: bool = False) -> Any:
-        if chunk_size is None and wrong == "order":
-            return ours(model, episodes, chunk_size, not first_order)
-        side = ours(model, episodes, chunk_size, first_order)
-        if chunk_size is None and wrong == "a small gradient":
-            smallest = min((p for p in model.parameters() if p.dim() == 1), key=len)
-            smallest.register_hook(lambda gradient: gradient * (1 + 1e-6))
-        return side
-
-    if wrong in ("order", "a small gradient"):
-        monkeypatch.setattr(benchmark, "ours", off)
-    if wrong == "rate":
-        made, rates = benchmark.MAML, iter([2.0, 2.001] * 4)
-        monkeypatch.setattr(benchmark, "MAML", lambda model, _, *rest: made(model, next(rates), *rest))
-    if wrong is None:
-        benchmark.check_equal(None, device)
-        return
-    said = {"rate": "the losses differ", "order": "the gradients of", "a small gradient": "differ by 1.0e-06"}
-    with pytest.raises(SystemExit, match=f"all tasks at once.*{said[wrong]}"):
-        benchmark.check_equal(None, device)
-
-
-def test_learn2learn_computes_the_step_that_it_is_timed_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    benchmark = load_program("benchmarks/maml.py")
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        ("meta_lstm", "lstm.weight_hh"),
+        ("meta_lstm", "input_gate.bias"),
+        ("relation_net", "embedding.0.weight"),
+        ("maml_against_learn2learn", "module.blocks.0.norm.bias"),
+        ("maml_against_learn2learn", "module.head.bias"),
+    ],
+)
+def test_the_gradient_of_each_parameter_is_compared(name: str, parameter: str, learners: ModuleType) -> None:
+    """Also a small one, such as that of Meta-LSTM's recurrent weights."""
     try:
-        package = benchmark.import_learn2learn()
+        pair = learners.in_type(torch.float64, name)
     except ConfigError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(benchmark, "N_TASKS", 2)
-    benchmark.check_equal(package, benchmark.torch.device("cpu"))
-    theirs = benchmark.theirs
-    monkeypatch.setattr(benchmark, "theirs", lambda *given: theirs(*given[:3], first_order=True))
-    with pytest.raises(SystemExit, match="learn2learn, and a loop over tasks: the gradients of"):
-        benchmark.check_equal(package, benchmark.torch.device("cpu"))
+    assert learners.check_equal(name, pair) < 1e-8
+    pair.plain.get_parameter(parameter).register_hook(lambda gradient: gradient * (1 + 1e-6))
+    with pytest.raises(SystemExit, match=f"{name}: the gradients of {parameter} differ by 1.0e-06"):
+        learners.check_equal(name, pair)

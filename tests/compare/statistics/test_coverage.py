@@ -65,7 +65,7 @@ def test_the_page_is_what_the_record_says(
     assert copy.read_text() == page.read_text()
     assert "tables of equal rows" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="is not a record of this benchmark"):
-        simulation.main(["--record", str(ROOT / "benchmarks" / "records" / "maml_cpu.json")])
+        simulation.main(["--record", str(ROOT / "benchmarks" / "records" / "learners_cpu.json")])
 
 
 def test_the_record_has_every_setting_and_keeps_what_is_promised(simulation: ModuleType) -> None:

@@ -1,37 +1,24 @@
-"""One training episode of Meta-LSTM: metaexp against the plain way to write it in torch.
+"""Meta-LSTM for 5-way 1-shot Omniglot, and the plain way to write it in torch.
 
 The plain way is that of published ports: torch's own LSTM cell over rows of coordinates, two linear layers for the
 gates, a learner whose parameters are overwritten before each of its backward passes, torch's batch norm, and a loop
-over tasks. Both start from the same weights, and give the same loss and meta-gradient, which is checked before
-anything is timed. Forward, backward, clipping and Adam's update are in the time; making the episode is not.
-`python benchmarks/meta_lstm.py [--setting omniglot_5way_1shot] [--tasks 1] [--rounds 15] [--device cpu]
-[--output FILE]`
+over tasks.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
 import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from agreement import require_equal
-from timing import compare, print_table, save
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaexp.algorithms.meta_lstm import MetaLSTM
-from metaexp.core.optim import ClipNorm
-from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, n_tasks, one_task
-from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.conv4 import Conv4
 
-N_WAY, N_QUERY, HIDDEN = 5, 15, 20
+IMAGE, N_WAY, HIDDEN, UPDATES = (1, 28, 28), 5, 20, 12
 GATES = [0, 1, 3, 2]
 """The order of torch's gates in ours."""
 LEAST_GRADIENT = 1e-7
@@ -39,60 +26,13 @@ LEAST_GRADIENT = 1e-7
 3e-6. Those of biases before batch norm are nothing but rounding, some 1e-15."""
 
 
-class Setting(NamedTuple):
-    """Shape of an image, shots, and updates of the learner."""
-
-    image: tuple[int, int, int]
-    k_shot: int
-    updates: int
-
-
-SETTINGS = {
-    "omniglot_5way_1shot": Setting((1, 28, 28), 1, 12),
-    "omniglot_5way_5shot": Setting((1, 28, 28), 5, 8),
-    "mini_imagenet_5way_1shot": Setting((3, 84, 84), 1, 12),
-    "mini_imagenet_5way_5shot": Setting((3, 84, 84), 5, 8),
-}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="python benchmarks/meta_lstm.py", description=__doc__)
-    parser.add_argument("--setting", choices=list(SETTINGS), default="omniglot_5way_1shot")
-    parser.add_argument("--tasks", type=int, default=1, help="tasks of a step; 1 as published")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, help="write the result as JSON")
-    options = parser.parse_args(arguments)
-    device = torch.device(options.device)
-    raise_malloc_thresholds()
-    setting = SETTINGS[options.setting]
-    algorithm = meta_lstm(setting).to(device)
-    plain = Plain(setting).to(device)
-    plain.copy_weights(algorithm)
-    episodes = tasks(setting, options.tasks, device)
-    check_equal(algorithm, plain, episodes)
-    candidates: dict[str, Callable[[], object]] = {
-        "metaexp": update(algorithm, lambda: over_tasks(algorithm, episodes).mean()),
-        "plain torch": update(plain, lambda: plain.mean_loss(episodes)),
-    }
-    results = compare(candidates, "plain torch", options.rounds)
-    title = f"Meta-LSTM, one step of {options.setting}: {options.tasks} task(s), {setting.updates} learner updates"
-    print_table(title, results, "plain torch")
-    if options.output:
-        about = {"setting": options.setting, "tasks": options.tasks, "rounds": options.rounds, "device": str(device)}
-        save(options.output, "meta_lstm", results, baseline="plain torch", **about)
-    return 0
-
-
-def meta_lstm(setting: Setting) -> MetaLSTM:
+def meta_lstm() -> MetaLSTM:
     """The published meta-learner and learner."""
-    torch.manual_seed(0)
-    model = Conv4(setting.image, N_WAY, 32, True, "uniform", 1e-3, 0.9, "default")
+    model = Conv4(IMAGE, N_WAY, 32, True, "uniform", 1e-3, 0.9, "default")
     return MetaLSTM(
         model,
-        inner_epochs=setting.updates,
-        inner_epochs_test=setting.updates,
+        inner_epochs=UPDATES,
+        inner_epochs_test=UPDATES,
         inner_batch_size=None,
         hidden=HIDDEN,
         preprocess_p=10.0,
@@ -107,13 +47,12 @@ def meta_lstm(setting: Setting) -> MetaLSTM:
 class Plain(nn.Module):
     """The same in torch's own layers, coordinates as rows (P, ...)."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, algorithm: MetaLSTM) -> None:
+        """Take the weights of ``algorithm``, whose gates stand in another order."""
         super().__init__()
-        self.updates = setting.updates
-        channels, height, width = setting.image
         self.learner = nn.Sequential(
-            *(layer for i in range(4) for layer in block(channels if i == 0 else 32, 32)),
-            *(nn.Flatten(), nn.Linear(32 * (height // 16) * (width // 16), N_WAY)),
+            *(layer for i in range(4) for layer in block(1 if i == 0 else 32, 32)),
+            *(nn.Flatten(), nn.Linear(32, N_WAY)),
         )
         for p in self.learner.parameters():
             p.requires_grad_(False)
@@ -121,9 +60,6 @@ class Plain(nn.Module):
         self.lstm = nn.LSTMCell(4, HIDDEN)
         self.forget_gate = nn.Linear(HIDDEN + 2, 1)
         self.input_gate = nn.Linear(HIDDEN + 2, 1)
-
-    def copy_weights(self, algorithm: MetaLSTM) -> None:
-        """Take the weights of ``algorithm``, whose gates stand in another order."""
         with torch.no_grad():
             self.start.copy_(torch.cat([p.flatten() for p in algorithm.model.parameters()]))
             weight = algorithm.lstm.weight.unflatten(0, (4, -1))[GATES].flatten(0, 1)
@@ -148,7 +84,7 @@ class Plain(nn.Module):
         cell = self.start[:, None]  # (P, 1)
         forget = put_in = torch.zeros_like(cell)
         state: tuple[Tensor, Tensor] | None = None
-        for _ in range(self.updates):
+        for _ in range(UPDATES):
             gradient, loss = self.learn(cell.detach()[:, 0], episode.support)
             inputs = torch.cat([preprocess(loss.expand_as(gradient)), preprocess(gradient)], 1)  # (P, 4)
             state = self.lstm(inputs, state)
@@ -186,34 +122,6 @@ def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
     return torch.stack([magnitude, direction], 1)
 
 
-def tasks(setting: Setting, count: int, device: torch.device) -> Episode:
-    """Random images; the arithmetic does not depend on what they show."""
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(per_class: int) -> Examples:
-        y = torch.stack([torch.randperm(N_WAY * per_class, generator=generator) % N_WAY for _ in range(count)])
-        x = torch.rand(count, N_WAY * per_class, *setting.image, generator=generator)
-        return Examples(x.to(device), y.to(device), N_WAY)
-
-    return Episode(draw(setting.k_shot), draw(N_QUERY))
-
-
-def check_equal(algorithm: MetaLSTM, plain: Plain, episodes: Episode) -> None:
-    """Stop unless both give the same meta-loss and meta-gradients for the same weights, in float64.
-
-    Raises:
-        SystemExit: The meta-losses differ, or the meta-gradients of a parameter, by more than rounding.
-    """
-    ours, theirs = copy.deepcopy(algorithm).double(), copy.deepcopy(plain).double()
-    exact = Episode(*(Examples(side.x.double(), side.y, side.n_way) for side in episodes))
-    our_loss, their_loss = over_tasks(ours, exact).mean(), theirs.mean_loss(exact)
-    found = gradients_by_gate(ours, list(torch.autograd.grad(our_loss, list(ours.parameters()))))
-    trained = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
-    expected = torch.autograd.grad(their_loss, list(trained.values()))
-    by_name, expected_by_name = (dict(zip(trained, side, strict=True)) for side in (found, expected))
-    require_equal("Meta-LSTM", (our_loss, by_name), (their_loss, expected_by_name), LEAST_GRADIENT)
-
-
 def gradients_by_gate(algorithm: MetaLSTM, gradients: list[Tensor]) -> list[Tensor]:
     """The gradients by the parameters of ``algorithm`` in the order and form of :class:`Plain`."""
     names = [name for name, p in algorithm.named_parameters() if p.requires_grad]
@@ -225,22 +133,3 @@ def gradients_by_gate(algorithm: MetaLSTM, gradients: list[Tensor]) -> list[Tens
     for row in range(2):  # forget and input gate
         found += [by_name["gate_weight"][row : row + 1], by_name["gate_bias"][row : row + 1]]
     return found
-
-
-def update(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
-    """A step of training as published."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    clip = ClipNorm(0.25)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss().backward()
-        clip.apply(module)
-        optimizer.step()
-
-    return step
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
