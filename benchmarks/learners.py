@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name}: left out, {error}")
             continue
         pair = in_type(torch.float32, name)
-        candidates = {"plain": step(pair.plain, pair.plain_loss), "metaexp": step(pair.ours, pair.our_loss)}
+        candidates = {"plain": step(pair.plain, pair.plain_backward), "metaexp": step(pair.ours, pair.our_backward)}
         row = compare(candidates, "plain", options.rounds, clock=options.clock)["metaexp"]
         judged = {"goal": pair.goal, "holds": row["ratio"] >= pair.goal, "gradients_differ": difference}
         rows[name] = {**row, **judged, "products": share_of_products(candidates["metaexp"])}
@@ -81,27 +81,28 @@ def check_equal(name: str, pair: Pair) -> float:
     Raises:
         SystemExit: They differ by more than rounding.
     """
-    ours, plain = pair.our_loss(), pair.plain_loss()
-    found = pair.arrange(gradients(ours, pair.ours))
-    expected = gradients(plain, pair.plain)
+    ours, found = loss_and_gradients(pair.ours, pair.our_backward)
+    plain, expected = loss_and_gradients(pair.plain, pair.plain_backward)
     names = [name for name, p in pair.plain.named_parameters() if p.requires_grad]
-    ours_by_name, plain_by_name = (dict(zip(names, side, strict=True)) for side in (found, expected))
+    ours_by_name, plain_by_name = (dict(zip(names, side, strict=True)) for side in (pair.arrange(found), expected))
     return require_equal(name, (ours, ours_by_name), (plain, plain_by_name), pair.least_gradient)
 
 
-def gradients(loss: Tensor, module: nn.Module) -> list[Tensor]:
-    """The gradients of ``loss`` by the parameters of ``module``, zero where it does not depend on one."""
+def loss_and_gradients(module: nn.Module, backward: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The loss (), and its gradients by the parameters of ``module``, zero where it does not depend on one."""
+    module.zero_grad()
+    loss = backward()
     parameters = [p for p in module.parameters() if p.requires_grad]
-    return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+    return loss, [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
 
 
-def step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
+def step(module: nn.Module, backward: Callable[[], Tensor]) -> Callable[[], object]:
     """Forward, backward and Adam's step, with a rate that leaves the weights where they are."""
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-9)
 
     def run() -> None:
         optimizer.zero_grad()
-        loss().backward()
+        backward()
         optimizer.step()
 
     return run

@@ -46,17 +46,29 @@ WEIGHTS = ("weight", "bias")
 class Pair(NamedTuple):
     """Two ways to compute the same, and how many times as fast metaexp is to be.
 
-    The modules have the same weights; the losses are (). ``arrange`` puts the gradients of our parameters in the order
-    and form of those of the plain module. Gradients below ``least_gradient`` of the whole are compared by that size.
+    The modules have the same weights. Each way adds its gradients to ``.grad``, and returns its loss (). ``arrange``
+    puts the gradients of our parameters in the order and form of those of the plain module. Gradients below
+    ``least_gradient`` of the whole are compared by that size.
     """
 
     ours: nn.Module
-    our_loss: Callable[[], Tensor]
+    our_backward: Callable[[], Tensor]
     plain: nn.Module
-    plain_loss: Callable[[], Tensor]
+    plain_backward: Callable[[], Tensor]
     goal: float
     arrange: Callable[[list[Tensor]], list[Tensor]] = list
     least_gradient: float = 1e-5
+
+
+def in_one_pass(loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """A way that computes the whole loss (), and then its gradients."""
+
+    def backward() -> Tensor:
+        value = loss()
+        value.backward()
+        return value.detach()
+
+    return backward
 
 
 def conv4(n_outputs: int | None = None) -> Conv4:
@@ -102,7 +114,7 @@ def proto_net() -> Pair:
         distances = (embedded[len(support.x) :].unsqueeze(1) - prototypes).square().sum(2)
         return F.cross_entropy(-distances, query.y)
 
-    return Pair(ours, lambda: ours(task), plain, loss, 1.5)
+    return Pair(ours, in_one_pass(lambda: ours(task)), plain, in_one_pass(loss), 1.5)
 
 
 def matching_net() -> Pair:
@@ -116,7 +128,7 @@ def matching_net() -> Pair:
         attention = (embedded[len(support.x) :] @ embedded[: len(support.x)].T).softmax(1)
         return F.nll_loss((attention @ F.one_hot(support.y, support.n_way).to(embedded.dtype)).log(), query.y)
 
-    return Pair(ours, lambda: ours(task), plain, loss, 1.5)
+    return Pair(ours, in_one_pass(lambda: ours(task)), plain, in_one_pass(loss), 1.5)
 
 
 def supervised(ours: Algorithm, model: nn.Module, head: nn.Module) -> Pair:
@@ -126,9 +138,9 @@ def supervised(ours: Algorithm, model: nn.Module, head: nn.Module) -> Pair:
     batch = Examples(torch.rand(BATCH, *IMAGE), torch.randint(CLASSES, (BATCH,)), CLASSES)
     return Pair(
         ours,
-        lambda: ours(Episode(batch, batch)),
+        in_one_pass(lambda: ours(Episode(batch, batch))),
         plain,
-        lambda: F.cross_entropy(plain(batch.x), batch.y),
+        in_one_pass(lambda: F.cross_entropy(plain(batch.x), batch.y)),
         1.5,
     )
 
@@ -153,7 +165,7 @@ def relation_net() -> Pair:
     ours = plain_relation_net.relation_net()
     plain = plain_relation_net.Plain(ours)
     task = episode(TaskShape(5, 1, 19))
-    return Pair(ours, lambda: ours(task), plain, lambda: plain.loss(task), 2.5)
+    return Pair(ours, in_one_pass(lambda: ours(task)), plain, in_one_pass(lambda: plain.loss(task)), 2.5)
 
 
 def meta_lstm() -> Pair:
@@ -163,9 +175,9 @@ def meta_lstm() -> Pair:
     tasks = few_tasks(TaskShape(5, 1, 15), 1)
     return Pair(
         ours,
-        lambda: mean_loss(ours, tasks),
+        in_one_pass(lambda: mean_loss(ours, tasks)),
         plain,
-        lambda: plain.mean_loss(tasks),
+        in_one_pass(lambda: plain.mean_loss(tasks)),
         2.5,
         lambda gradients: plain_meta_lstm.gradients_by_gate(ours, gradients),
         plain_meta_lstm.LEAST_GRADIENT,
@@ -226,7 +238,7 @@ def by_gradient(
             losses.append(F.cross_entropy(functional_call(plain, params, (query.x,)), query.y))
         return torch.stack(losses).mean()
 
-    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0)
+    return Pair(ours, in_one_pass(lambda: mean_loss(ours, tasks)), plain, in_one_pass(loss), 1.0)
 
 
 def maml() -> Pair:
@@ -271,7 +283,7 @@ def meta_sgd() -> Pair:
         by_name = dict(zip(ours.alphas, gradients[len(names) :], strict=True))
         return gradients[: len(names)] + [by_name[name] for name in names]
 
-    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0, arrange)
+    return Pair(ours, in_one_pass(lambda: mean_loss(ours, tasks)), plain, in_one_pass(loss), 1.0, arrange)
 
 
 def maml_plus_plus() -> Pair:
@@ -300,7 +312,9 @@ def maml_plus_plus() -> Pair:
                 losses.append(F.cross_entropy(functional_call(net, here, (query.x,)), query.y) / steps)
         return torch.stack(losses).sum() / TASKS
 
-    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0, lambda g: [*g[1:], g[0]])
+    return Pair(
+        ours, in_one_pass(lambda: mean_loss(ours, tasks)), plain, in_one_pass(loss), 1.0, lambda g: [*g[1:], g[0]]
+    )
 
 
 def reptile() -> Pair:
@@ -328,7 +342,7 @@ def reptile() -> Pair:
             losses.append(0.5 * torch.stack([(a - b.detach()).square().sum() for a, b in ways]).sum())
         return torch.stack(losses).mean()
 
-    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0, least_gradient=1.0)
+    return Pair(ours, in_one_pass(lambda: mean_loss(ours, tasks)), plain, in_one_pass(loss), 1.0, least_gradient=1.0)
 
 
 def published_maml() -> tuple[MAML, Episode]:
@@ -338,20 +352,24 @@ def published_maml() -> tuple[MAML, Episode]:
 
 
 def maml_against_learn2learn() -> Pair:
-    """The published setting with 32 tasks, in learn2learn's own words."""
+    """The published setting with 32 tasks, written as learn2learn's own Omniglot example writes it."""
     package = import_learn2learn()
     ours, tasks = published_maml()
     wrapped = package.algorithms.MAML(copy.deepcopy(ours.model), lr=ours.inner_lr, first_order=False)
 
-    def loss() -> Tensor:
+    def backward() -> Tensor:
         losses = []
         for support, query in (one_task(tasks, i) for i in range(n_tasks(tasks))):
             learner = wrapped.clone()
             learner.adapt(F.cross_entropy(learner(support.x), support.y))
-            losses.append(F.cross_entropy(learner(query.x), query.y))
+            loss = F.cross_entropy(learner(query.x), query.y)
+            loss.backward()
+            losses.append(loss.detach())
+        for parameter in wrapped.parameters():
+            parameter.grad.mul_(1 / len(losses))
         return torch.stack(losses).mean()
 
-    return Pair(ours, lambda: mean_loss(ours, tasks), wrapped, loss, 3.0)
+    return Pair(ours, in_one_pass(lambda: mean_loss(ours, tasks)), wrapped, backward, 3.0)
 
 
 PAIRS: dict[str, Callable[[], Pair]] = {

@@ -54,13 +54,13 @@ def test_a_difference_beyond_rounding_stops_a_benchmark(monkeypatch: pytest.Monk
 def test_a_step_is_timed_only_after_its_loss_and_gradients_agree(learners: ModuleType) -> None:
     pair = learners.in_type(torch.float64, "anil")
     assert learners.check_equal("anil", pair) < 1e-8
-    wrong = pair._replace(plain_loss=lambda: pair.plain_loss() * 1.001)
+    wrong = pair._replace(plain_backward=lambda: pair.plain_backward() * 1.001)
     with pytest.raises(SystemExit, match="the losses differ by"):
         learners.check_equal("anil", wrong)
     off = pair._replace(arrange=lambda gradients: [*gradients[:-1], gradients[-1] * (1 + 1e-6)])
     with pytest.raises(SystemExit, match="the gradients of .*bias differ by 1.0e-06"):
         learners.check_equal("anil", off)
-    share = learners.share_of_products(learners.step(pair.ours, pair.our_loss))
+    share = learners.share_of_products(learners.step(pair.ours, pair.our_backward))
     assert 0.05 < share < 0.95
 
 
