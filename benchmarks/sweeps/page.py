@@ -37,7 +37,20 @@ def threads(found: Found) -> str:
         rates = result["steps_per_second"]
         rows.append([f"`{name}`", f"{rates['one job']:.1f}", f"{rates['a job per core']:.1f}", _ratio(result)])
     header = ["experiment", "one job, all threads", "a job per core", "ratio (range)"]
-    return format_table(header, rows, right=(1, 2, 3))
+    return format_table(header, rows, right=(1, 2, 3)) + f"\n{_why_cores_are_divided(found)}"
+
+
+def _why_cores_are_divided(found: Found) -> str:
+    """What more threads give to one job, and what more jobs give to the machine."""
+    n, results = found["cores"], found["results"].values()
+    rates = [result["steps_per_second"] for result in results]
+    threads_gain = [n * rate["one job"] / rate["a job per core"] for rate in rates]  # of a job with one thread
+    jobs_gain = [result["ratio"] for result in results]
+    return (
+        f"With {n} threads, one job makes {min(threads_gain):.2f} to {max(threads_gain):.2f} times the steps that a "
+        "job with one thread makes beside others. So jobs that run at the same time divide all cores among them. More "
+        f"jobs gain more than more threads: {min(jobs_gain):.2f} to {max(jobs_gain):.2f} times the steps."
+    )
 
 
 def start(found: Found) -> str:

@@ -15,8 +15,9 @@ _SPINS = "GOMP_SPINCOUNT"
 def threads_each(n_at_once: int) -> int | None:
     """Return how many threads each of several jobs takes, so that together they use every core once.
 
-    Measured on two idle cores (4 tasks a step, glyphs): two jobs with a thread each do 41 steps of MAML a second and 79
-    of ProtoNet, one job with two threads 28 and 52. With more threads than cores, each step takes ten times as long.
+    benchmarks/sweeps/threads.py measures what that gives, and docs/sweeps.md shows it: a core that no other job uses
+    makes most jobs faster, and none slower but for noise. With more threads than cores, each step takes ten times as
+    long.
 
     Args:
         n_at_once: How many jobs run at the same time on this machine.

@@ -58,9 +58,9 @@ def n_together(job: FrozenJob, jobs: Sequence[FrozenJob]) -> int:
 def jobs_at_once(n_jobs: int | Literal["auto"], jobs: Sequence[FrozenJob], *, together: bool) -> int:
     """Return how many jobs of a sweep, or groups of jobs, run at the same time on this machine.
 
-    With ``auto`` they are as many as there are cores, so that each computes with one thread. On two idle cores, two
-    such jobs make 1.5 times the steps of one with two threads (:func:`threads_each`), and on busy cores far more: the
-    threads of a job wait for each other (benchmarks/sweeps/threads.py). Jobs on a GPU run one at a time.
+    With ``auto`` they are as many as there are cores, so that each computes with one thread. Such jobs make more steps
+    than one with all threads (:func:`threads_each`), and on busy cores far more: the threads of a job wait for each
+    other (benchmarks/sweeps/threads.py). Jobs on a GPU run one at a time.
 
     Args:
         n_jobs: Value of ``sweep.n_jobs``.
