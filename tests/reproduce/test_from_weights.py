@@ -21,7 +21,7 @@ from metaexp.results.measured import folder
 from metaexp.results.record import DIGEST, Score, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
-ROW = "fine_tune_sinusoid"
+ROW = "meta_sgd_sinusoid_5shot"
 
 
 @pytest.fixture
@@ -225,6 +225,13 @@ def test_scores_agree_up_to_rounding_only() -> None:
     error = Score("mse", 0.7, 0.1, 600)
     assert agree(dataclasses.replace(error, mean=0.70001), error)
     assert not agree(dataclasses.replace(error, mean=0.701), error)
+
+
+def test_an_error_that_diverged_agrees_up_to_a_thousandth_of_its_interval() -> None:
+    recorded = Score("mse", 6e5, 1.2e6, 10_000)
+    assert agree(dataclasses.replace(recorded, mean=6e5 + 1_000), recorded)
+    assert not agree(dataclasses.replace(recorded, mean=6e5 + 1_300), recorded)
+    assert not agree(dataclasses.replace(recorded, mean=6e5 + 1_000), dataclasses.replace(recorded, ci95=6e4))
 
 
 def test_a_long_test_is_announced_with_a_shorter_one(
