@@ -89,7 +89,8 @@ def experiment_finder(conf: Path) -> FindExperiment:
     known = [setting for settings in published_settings(conf).values() for setting in settings] if conf.is_dir() else []
 
     def find(record: RunRecord, test: Evaluation) -> SavedExperiment | None:
-        names = [s.experiment for s in known if s.task == test.task] if record.parent is None else []
+        as_one = record.parent is None or not record.parent.not_from_start
+        names = [s.experiment for s in known if s.task == test.task] if as_one else []
         composer = Composer()
         found = filter(None, (match_experiment(name, composer, record, test) for name in names))
         return min(found, key=lambda item: item[0], default=(0, None))[1]

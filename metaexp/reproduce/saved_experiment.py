@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from metaexp.results.record import RunRecord
 
 _OF_TEST = ("task.", "eval.episodes")
 """Prefixes of the keys that decide the test and not the training."""
+_AT_TEST = re.compile(r"algorithm\.(tune\w*|\w+_test)=")
+"""Arguments of algorithms that only validation and test use, not training."""
 _TRAINING_TASKS = {"train.n_way": "way", "train.k_shot": "shot", "train.n_query": "query"}
 """The settings in which the training may differ from that of the experiment."""
 
@@ -24,7 +27,9 @@ def match_experiment(
     """Return an experiment if a later test is a test of it, and in how many settings the training differs.
 
     Its settings are those of the test, and those of the training except for the task and the number of episodes of the
-    test. The seeds and the number of steps may differ, and so may the training tasks, which is said then.
+    test. Where the last weights are tested, what the algorithm does at test may differ as well: validation, which does
+    the same, chose nothing. The seeds and the number of steps may differ, and so may the training tasks, which is said
+    then.
 
     Args:
         name: The name of its file.
@@ -33,11 +38,16 @@ def match_experiment(
         test: The later test.
     """
     published = composer.published(name).resolved
-    of_run = [item for item in deviations(record.config, published) if not item.startswith(_OF_TEST)]
+    of_run = [item for item in deviations(record.config, published) if not _is_of_test(item, record)]
     changed = list(dict.fromkeys([*deviations(test.config, published), *of_run]))
     if not all(item.partition("=")[0] in _TRAINING_TASKS for item in changed):
         return None
     return len(changed), _saved(name, published, test.config, changed)
+
+
+def _is_of_test(item: str, record: RunRecord) -> bool:
+    """Whether a setting, as ``key=value``, decided no weights of a run."""
+    return item.startswith(_OF_TEST) or (record.tests_last and _AT_TEST.match(item) is not None)
 
 
 def _saved(

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("metaexp tra", ["train"]),
         ("metaexp w", ["watch", "why", "wandb-sweep"]),
         ("metaexp train algorithm=ma", ["maml", "maml_plus_plus", "matching_net"]),
-        ("metaexp train +experiment=maml_sin", ["maml_sinusoid"]),
+        ("metaexp train +experiment=oracle_sin", ["oracle_sinusoid"]),
         ("metaexp train -m algorithm=maml,rep", ["maml,reptile"]),
         ("metaexp train algo", ["algorithm="]),
         ("metaexp train train.st", ["train.steps="]),

@@ -105,8 +105,10 @@ def sinusoids() -> Iterator[tuple[str, Expected]]:
         "model.use_batch_norm": False, "model.init_std": 0.01, "dataset.amplitude": [0.1, 5.0],
         "dataset.x": [-5.0, 5.0], "eval.weights": "last", "dataset.phase": [0.0, pytest.approx(3.14159265)],
     }  # fmt: skip
-    yield "maml_sinusoid", common | dict(zip(MAML_KEYS, (0.01, 1, 1, 25), strict=True))
-    yield "fine_tune_sinusoid", common | {"algorithm.tune": "all", "algorithm.tune_steps": 1}
+    for name, n_steps in (("", 1), ("_5steps", 5)):
+        yield f"maml_sinusoid{name}", common | dict(zip(MAML_KEYS, (0.01, 1, n_steps, 25), strict=True))
+    for name, n_steps in (("", 1), ("_5steps", 5), ("_10steps", 10)):
+        yield f"fine_tune_sinusoid{name}", common | {"algorithm.tune": "all", "algorithm.tune_steps": n_steps}
 
 
 def meta_sgd_sinusoids() -> Iterator[tuple[str, Expected]]:

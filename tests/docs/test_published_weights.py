@@ -17,7 +17,7 @@ from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.publish import MOST_BYTES, WEIGHTS
 from metaexp.reproduce.from_weights import agree as agree_up_to_rounding
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
-from metaexp.results.evaluations import PUBLISHED_TESTS, published_tests
+from metaexp.results.evaluations import PUBLISHED_TESTS, PublishedTest, evaluations
 from metaexp.results.record import RunRecord, Score, read_record
 from metaexp.run.checkpoint import read, write
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -26,11 +26,16 @@ from metaexp.run.progress import Lines
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 RUNS = sorted(path.parent.name for path in RESULTS.glob("*/record.json"))
 LATER = {
-    f"{name} {' '.join(overrides_of(test))}": (name, test)
+    f"{name} {' '.join(overrides_of(kept.evaluation))}": (
+        name,
+        kept.evaluation,
+        f"{PUBLISHED_TESTS}/{kept.episodes.name}",
+    )
     for name in RUNS
-    for test in published_tests(RESULTS / name, read_record(RESULTS / name))
+    for kept in evaluations(RESULTS / name, read_record(RESULTS / name))
+    if isinstance(kept.evaluation, PublishedTest)
 }
-"""Published later tests of the weights, by their titles."""
+"""Published later tests of the weights by their titles: the run, the test and its file of episodes."""
 PASSES = size(1_000, 10_000)
 """The first episodes of a row are tested, up to so many passes of an image through a network: a second, or some."""
 FEWEST = 5
@@ -124,32 +129,26 @@ def test_the_recorded_number_is_the_mean_of_all_recorded_episodes(name: str) -> 
     assert first_of(record, RESULTS / name, n_episodes).test == record.test
 
 
-def file_of(name: str, bank: str | None) -> str:
-    """The episodes of the published later test on a bank."""
-    (path,) = [path for path in (RESULTS / name / PUBLISHED_TESTS).glob("*.json") if f'"{bank}"' in path.read_text()]
-    return f"{PUBLISHED_TESTS}/{path.stem}.csv"
-
-
 def gives_its_number(title: str, folder: Path, display: Lines) -> bool:
     """Whether the weights in a copy of a run give the number of a published later test."""
-    name, test = LATER[title]
+    name, test, episodes = LATER[title]
     made = record_of_test(test, read_record(RESULTS / name))
     n_episodes = episodes_to_test(made)
     found = score_of(folder, display, *overrides_of(test), f"eval.episodes={n_episodes}")
-    made = first_of(made, RESULTS / name, n_episodes, file_of(name, made.episode_bank))
+    made = first_of(made, RESULTS / name, n_episodes, episodes)
     return agree(found, dataclasses.replace(made, device=test.device, versions=test.versions))
 
 
 @pytest.mark.parametrize("title", LATER)
 def test_the_weights_give_the_numbers_of_published_later_tests(title: str, tmp_path: Path, silent: Lines) -> None:
-    name, test = LATER[title]
+    name, test, _ = LATER[title]
     need_data(record_of_test(test, read_record(RESULTS / name)))
     assert gives_its_number(title, copy_of(name, tmp_path), silent)
 
 
 @pytest.mark.parametrize("title", list(LATER)[:1])
 def test_other_weights_give_another_number_in_a_later_test(title: str, tmp_path: Path, silent: Lines) -> None:
-    name, test = LATER[title]
+    name, test, _ = LATER[title]
     need_data(record_of_test(test, read_record(RESULTS / name)))
     folder = copy_of(name, tmp_path)
     base = folder / "checkpoints" / "best"

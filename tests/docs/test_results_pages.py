@@ -169,3 +169,30 @@ def test_a_later_test_of_weights_that_were_trained_otherwise_belongs_to_no_exper
 def test_without_experiments_there_is_none_to_find(tmp_path: Path) -> None:
     record = read_record(RESULTS / "proto_net_omniglot_5way_1shot")
     assert experiment_finder(tmp_path)(record, later_test(record, 20, 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "key", "name"),
+    [
+        ("maml_sinusoid", "inner_steps_test", "maml_sinusoid_5steps"),
+        ("fine_tune_sinusoid", "tune_steps", "fine_tune_sinusoid_5steps"),
+    ],
+)
+def test_what_an_algorithm_does_at_test_may_differ_where_it_chose_no_weights(run: str, key: str, name: str) -> None:
+    record, find = read_record(RESULTS / run), experiment_finder(ROOT / "conf")
+    test = later_test(record, 0, 5, algorithm={key: 5})
+    found = find(record, test)
+    assert found is not None
+    assert (found.name, found.deviations, found.overrides) == (name, [], [f"experiment={name}"])
+    chosen = dataclasses.replace(record, config=record.config | {"eval": record.config["eval"] | {"weights": "best"}})
+    assert find(chosen, test) is None
+    assert find(record, later_test(record, 0, 5, algorithm={key: 5}, optimizer={"lr": 0.1})) is None
+
+
+def test_a_run_that_continues_another_counts_where_it_is_the_same_as_one_from_the_start() -> None:
+    record, find = read_record(RESULTS / "maml_sinusoid"), experiment_finder(ROOT / "conf")
+    assert record.parent is not None
+    test = later_test(record, 0, 5, algorithm={"inner_steps_test": 5})
+    assert find(record, test) is not None
+    differs = dataclasses.replace(record.parent, not_from_start=["its learning rate was another"])
+    assert find(dataclasses.replace(record, parent=differs), test) is None
