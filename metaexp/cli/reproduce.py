@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metaexp.cli.arguments import (
     Options,
@@ -25,16 +26,17 @@ from metaexp.results.display.next_steps import after_rerun, after_seeds, format_
 from metaexp.results.display.wording import format_time
 
 if TYPE_CHECKING:
-    from metaexp.reproduce.retests.run import Estimate
+    from metaexp.reproduce.from_weights import ReproducedTest
+    from metaexp.reproduce.in_a_minute import Part
+    from metaexp.reproduce.planned_tests import PlannedTest
 
-_LONG = 60.0
-"""A test of published weights that takes more seconds is announced."""
 _DESCRIPTION = """\
 metaexp reproduce RUN    run it again from its folder alone, or from its copy in docs/results, and compare:
                          identical, or the first difference and its possible cause
 metaexp reproduce NAME   run a saved experiment and compare with its published number
 metaexp reproduce NAME --weights   train nothing: test the weights of a published run (in docs/results, or a run folder)
-                         again, of all its seeds, and repeat the verdict; then its published later tests
+                         again, of all its seeds, and repeat the verdict; then its published later tests. If that takes
+                         more than a minute, only the first episodes of each test
 
 Give the same command again to continue what was interrupted. No existing file is overwritten."""
 _MORE = """\
@@ -55,7 +57,7 @@ class ReproduceOptions(Options):
         seeds: For an experiment: number of seeds.
         short: For an experiment: shorten the schedule.
         weights: Train nothing, and test published weights again.
-        episodes: With ``weights``: test only so many episodes, the first.
+        episodes: With ``weights``: test only so many episodes, the first, or ``all``; None for what a minute allows.
     """
 
     steps: int | None
@@ -63,7 +65,7 @@ class ReproduceOptions(Options):
     seeds: int | None
     short: bool
     weights: bool
-    episodes: int | None
+    episodes: int | Literal["all"] | None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = make_parser("reproduce", _DESCRIPTION)
     parser.usage = (
         "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short] [--weights] "
-        "[--episodes N]"
+        "[--episodes N|all]"
     )
     parser.add_argument(
         "--steps", type=whole_number, metavar="N", help="for RUN: train and compare only the first N steps"
@@ -87,9 +89,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--weights", action="store_true", help="train nothing: test published weights again")
     parser.add_argument(
         "--episodes",
-        type=whole_number,
+        type=_number_or_all,
         metavar="N",
-        help="with --weights: test only the first N episodes of each test, and compare them with those of the record",
+        help="with --weights: test only the first N episodes of each test, and compare them with those of the record; "
+        "all tests all of them (default: as many as take about a minute)",
     )
     options = parse(parser, arguments, ReproduceOptions())
     if options.help:
@@ -145,43 +148,56 @@ def _weights(what: str, overrides: Sequence[str], options: ReproduceOptions) -> 
     if others := [line for line in overrides if not line.lstrip("+~").startswith(("paths.", "device"))]:
         raise ConfigError(f"{others[0]}: with --weights only paths.data=... and device=... can be given.")
     from metaexp.reproduce.from_weights import format_reproduced_tests, in_rows, reproduce_tests
+    from metaexp.reproduce.in_a_minute import reproduce_in_a_minute
     from metaexp.reproduce.planned_tests import find_row, plan_later_tests, plan_test
 
     folders = find_row(what)
-    planned = [plan_test(folder, overrides, options.episodes) for folder in folders]
-    planned += [test for folder in folders for test in plan_later_tests(folder, overrides, options.episodes)]
 
-    most = max(test.wanted.n_episodes for test in planned)
+    def plan(n_episodes: int | None) -> list[PlannedTest]:
+        planned = [plan_test(folder, overrides, n_episodes) for folder in folders]
+        return planned + [test for folder in folders for test in plan_later_tests(folder, overrides, n_episodes)]
 
-    def announce(estimate: Estimate) -> None:
-        if text := format_estimate(estimate.seconds, estimate.share, most):
-            print_text(text, file=sys.stderr)
-
-    tests = reproduce_tests(planned, on_estimate=announce)
+    if options.episodes is None:
+        tests = reproduce_in_a_minute(plan, _announce)
+    else:
+        tests = reproduce_tests(plan(None if options.episodes == "all" else options.episodes))
     runs, later = tests[: len(folders)], tests[len(folders) :]
     print_text(format_reproduced_tests(runs))
     for row in in_rows(later):
         print_text(format_reproduced_tests(row))
+    if text := _format_part(tests):
+        print_text(text)
     return 0 if all(test.agrees for test in tests) else ExitCode.DIFFERENT
 
 
-def format_estimate(seconds: float, share: float, n_episodes: int) -> str:
-    """Return how long a test of weights takes, and how to test less; an empty text if it takes less than a minute.
-
-    Args:
-        seconds: What the whole test takes.
-        share: The share of the episodes that takes a minute.
-        n_episodes: How many episodes there are; of several tests, those of the longest.
-    """
-    if seconds <= _LONG:
-        return ""
-    fit = int(share * n_episodes)
-    digits = 10 ** (len(str(fit)) - 1)
-    rounded = max((digit * digits for digit in (1, 2, 5) if digit * digits <= fit), default=1)
-    return (
-        f"this takes about {format_time(seconds)}; about a minute with --episodes {rounded}, for the first "
-        f"{counted(rounded, 'episode')} of {n_episodes:,}"
+def _announce(part: Part) -> None:
+    print_text(
+        f"All episodes take about {format_time(part.seconds)}. The first {counted(part.n_episodes, 'episode')} of each "
+        "test take about a minute, so these are tested.",
+        file=sys.stderr,
     )
+
+
+def _format_part(tests: Sequence[ReproducedTest]) -> str:
+    """What was compared, if that was a part; else empty."""
+    part = [test for test in tests if test.whole is not None]
+    if not part:
+        return ""
+    number = counted(max(test.found.n_episodes for test in part), "episode")
+    return (
+        f"Only the first {number} of each test were compared, with the same ones of the records. Scores and verdicts "
+        "by the records are repeated, not measured. --episodes all tests all episodes."
+    )
+
+
+def _number_or_all(text: str) -> int | Literal["all"]:
+    """Read ``all`` or a whole number from 1 on."""
+    if text == "all":
+        return "all"
+    try:
+        return whole_number(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{str(error).removesuffix('.')}, or all.") from error
 
 
 def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:

@@ -161,7 +161,8 @@ def _planned(
     section = compared.config.get("device")
     accelerator = section.get("accelerator") if isinstance(section, Mapping) else None
     given = [item.rpartition("=")[2] for item in overrides if item.startswith(("device=", "device.accelerator="))]
-    task = (compared.algorithm, compared.model, compared.dataset, compared.task, changes)
+    task = compared.task
+    kind = (compared.algorithm, compared.model, compared.dataset, task, changes)
     wanted = WantedTest(
         name=" ".join([folder.name, *changes]),
         folder=folder,
@@ -170,6 +171,7 @@ def _planned(
         threads=threads,
         is_on_cpu=computes_on_cpu([str(accelerator or "auto"), *given][-1]),
         data=json.dumps(compared.config.get("dataset"), sort_keys=True),
-        kind=str(task),
+        kind=str(kind),
+        n_examples=max(1, task.n_way) * (task.k_shot + task.n_query),
     )
     return PlannedTest(folder, whole, compared, changes, wanted)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
-from metaexp.cli.reproduce import format_estimate
 from metaexp.core.nested import sha256_of
 from metaexp.machine.device import available
 from metaexp.reproduce.from_weights import agree
+from metaexp.reproduce.in_a_minute import Part, fitting
 from metaexp.reproduce.planned_tests import _whole_and_compared, device_here, find_row
 from metaexp.reproduce.retests.queue import TestQueue
 from metaexp.results.episodes import EPISODES_FILE, episodes_sha256, read_episodes, write_episodes
@@ -98,7 +98,7 @@ def test_a_later_test_can_be_made_again_in_part(published: Path, capsys: pytest.
     assert main(["report", str(folder), "--evaluations"]) == 0
     capsys.readouterr()
     assert main(["reproduce", f"{ROW}-seed7", "--weights", "--episodes", "5"]) == 0
-    *_, last = capsys.readouterr().out.splitlines()
+    *_, last, _ = capsys.readouterr().out.splitlines()
     assert last.startswith("seed 1, the first 5 of 20 episodes: ")
     assert last.endswith(", as recorded")
     (episodes,) = (folder / "later_tests").glob("*.csv")
@@ -234,18 +234,40 @@ def test_an_error_that_diverged_agrees_up_to_a_thousandth_of_its_interval() -> N
     assert not agree(dataclasses.replace(recorded, mean=6e5 + 1_000), dataclasses.replace(recorded, ci95=6e4))
 
 
-def test_a_long_test_is_announced_with_a_shorter_one(
+def test_as_many_episodes_are_tested_as_a_minute_allows() -> None:
+    assert fitting(59.0, 60 / 59.0, 10_000).n_episodes == 10_000
+    assert fitting(600.0, 60 / 600.0, 10_000) == Part(500, 10_000, 600.0)
+    assert fitting(61.0, 60 / 61.0, 1_000).n_episodes == 500
+    assert fitting(7200.0, 60 / 7200.0, 3).n_episodes == 2  # one has no interval
+    assert fitting(7200.0, 60 / 7200.0, 1).n_episodes == 1
+
+
+def test_a_long_test_is_made_in_part_unless_all_episodes_are_asked_for(
     published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert format_estimate(59.0, 60 / 59.0, 10_000) == ""
-    said = "this takes about 12 min; about a minute with --episodes 500, for the first 500 episodes of 10,000"
-    assert format_estimate(720.0, 60 / 720.0, 10_000) == said
-    assert "--episodes 1, for the first 1 episode of 3" in format_estimate(7200.0, 60 / 7200.0, 3)
-    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
-    assert "this takes" not in capsys.readouterr().err
+    command = ["reproduce", f"{ROW}-seed7", "--weights"]
+    assert main(command) == 0
+    whole = capsys.readouterr()
+    assert "first" not in whole.out + whole.err
     monkeypatch.setattr(TestQueue, "work_left", lambda _: 7200.0)
-    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
-    assert capsys.readouterr().err.count("this takes about ") == 1
+    monkeypatch.setattr("metaexp.reproduce.retests.run.cores", lambda: 1)
+    assert main(command) == 0
+    part = capsys.readouterr()
+    said = "All episodes take about 2 h 00 min. The first 50 episodes of each test take about a minute"
+    assert part.err.count(said) == 1
+    assert part.out.startswith("seed 1, the first 50 of 10,000 episodes: ")
+    assert "verdict by the records: " in part.out
+    assert "Only the first 50 episodes of each test were compared, with the same ones of the records." in part.out
+    assert main([*command, "--episodes", "all"]) == 0
+    assert capsys.readouterr().out == whole.out
+    assert main([*command, "--episodes", "20"]) == 0
+    assert "Only the first 20 episodes of each test were compared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "most", "1.5"])
+def test_a_number_of_episodes_is_a_whole_number_or_all(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", ROW, "--weights", f"--episodes={value}"]) == 2
+    assert f"{value} must be a whole number from 1 on, or all." in capsys.readouterr().err
 
 
 def test_a_test_is_made_again_though_its_result_is_known(

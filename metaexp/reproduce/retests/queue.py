@@ -34,6 +34,7 @@ class WantedTest(NamedTuple):
         is_on_cpu: Whether it is computed on the CPU.
         data: What decides which data it loads. Tests with equal ones share them.
         kind: Tests with equal ones take equally long for an episode.
+        n_examples: How many examples an episode has, support and queries.
     """
 
     name: str
@@ -44,6 +45,7 @@ class WantedTest(NamedTuple):
     is_on_cpu: bool
     data: str
     kind: str
+    n_examples: int = 1
 
 
 @dataclass(eq=False)
@@ -246,17 +248,18 @@ class TestQueue:
     def work_left(self) -> float | None:
         """Return how many seconds one process would need for what is left; None if nothing is measured yet.
 
-        A kind of test of which nothing is measured counts as the mean of the others.
+        An example of a kind of test of which nothing is measured takes as long as one of the others, on average.
         """
         with self._changed:
             rates = {kind: self._seconds[kind] / n for kind, n in self._episodes.items() if n}
             if not rates:
                 return None
             left = [(test.wanted, test.n_measured) for test in self.tests if test.state != "ended"]
-            known = [(wanted.n_episodes - n) * rates[wanted.kind] for wanted, n in left if wanted.kind in rates]
             of_known = [test.wanted for test in self.tests if test.wanted.kind in rates]
-            mean = sum(wanted.n_episodes * rates[wanted.kind] for wanted in of_known) / len(of_known)
-            return sum(known) + (len(left) - len(known)) * mean
+            per_example = sum(rates[wanted.kind] / wanted.n_examples for wanted in of_known) / len(of_known)
+            return sum(
+                (wanted.n_episodes - n) * rates.get(wanted.kind, per_example * wanted.n_examples) for wanted, n in left
+            )
 
     def running(self) -> list[tuple[str, int, int]]:
         """Return name, measured episodes and all episodes of the tests that run."""

@@ -122,16 +122,17 @@ def test_the_end_is_told_once_and_nothing_is_left_then() -> None:
 
 
 def test_the_time_left_is_that_of_the_episodes_left() -> None:
-    tests = queue(wanted("a"), wanted("b"), wanted("other", kind="another", n_episodes=1000))
+    larger = wanted("other", kind="another", n_episodes=1000)._replace(n_examples=30)
+    tests = queue(wanted("a")._replace(n_examples=10), wanted("b")._replace(n_examples=10), larger)
     assert tests.work_left() is None
     test = begun(tests)
     assert tests.can_be_shared
     tests.next_start(test, 5, begins=True)
     tests.put(test, 0, rows(5), 10.0)
-    per_test = 10 * 2.0
-    assert tests.work_left() == pytest.approx(5 * 2.0 + per_test + per_test)  # of another kind, the mean of the known
+    per_test, of_larger = 10 * 2.0, 1000 * 3 * 2.0  # of another kind, as long for an example as the known
+    assert tests.work_left() == pytest.approx(5 * 2.0 + per_test + of_larger)
     end(tests, test)
-    assert tests.work_left() == pytest.approx(per_test + per_test)
+    assert tests.work_left() == pytest.approx(per_test + of_larger)
 
 
 def test_a_result_that_was_known_says_how_long_others_of_its_kind_take() -> None:
