@@ -33,7 +33,7 @@ def build_algorithm(
     copied = _copy(model) if begins and is_foreign(algorithm_class(settings.algorithm)) else None
 
     def make_it(network: Network) -> Algorithm:
-        with constructing(settings, "algorithm"):
+        with constructing(f"algorithm={settings.chosen_file('algorithm')}", settings.seed):
             return make(
                 settings.algorithm,
                 Algorithm,  # type: ignore[type-abstract]

@@ -52,11 +52,11 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
 
     def make_it() -> Network:
-        with constructing(settings, "model"):
+        with constructing(f"model={settings.chosen_file('model')}", settings.seed):
             return as_network(_make_module(settings, interface, outputs), outputs)
 
     model = make_twice(make_it, make_it, "model") if begins and is_foreign(own) else make_it()
-    with constructing(settings, "model"):
+    with constructing(f"model={settings.chosen_file('model')}", settings.seed):
         prepare_network(model, interface.input_shape, outputs)
     takes_softmax = settings.train.shape.n_way > 0 and (outputs or 0) > 1 and cls.loss is Algorithm.loss
     if begins and is_foreign(own) and takes_softmax:

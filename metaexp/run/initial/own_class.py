@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 
 from metaexp.config.classes.make import import_class
-from metaexp.config.schema import ClassSpec, Settings
+from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.models.torch_settings import put_back_with_warning, refuse_changed_settings, standard_settings
@@ -32,20 +32,20 @@ def import_own(spec: ClassSpec, expected_type: type[T]) -> type[T]:
 
 
 @contextmanager
-def constructing(settings: Settings, section: Literal["model", "algorithm"]) -> Iterator[None]:
+def constructing(what: str, seed: int) -> Iterator[None]:
     """Seed the generators of numpy and Python for this block, and refuse a block that changes torch or seeds it.
 
     Args:
-        settings: The checked settings.
-        section: What the block makes.
+        what: What the block makes, for messages.
+        seed: The seed of the run.
 
     Raises:
         ConfigError: A setting of torch has changed, or its seed.
     """
-    what, seed = f"{section}={settings.chosen_file(section)}", torch.initial_seed()
-    with standard_settings(), refuse_changed_settings(what), seed_numpy_and_python(settings.seed):
+    seed_of_torch = torch.initial_seed()
+    with standard_settings(), refuse_changed_settings(what), seed_numpy_and_python(seed):
         yield
-    if torch.initial_seed() != seed:
+    if torch.initial_seed() != seed_of_torch:
         raise ConfigError(
             f"{what} calls torch.manual_seed, so that its initial values would be the same with every seed. The run "
             "seeds torch before it makes the network. Remove that, or draw what is to be the same from a generator of "
