@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.report.algorithm_tables import Page, format_page
 from metaexp.report.later_tests import FindExperiment, NotCopied, SavedExperiment, publish_tests
-from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write_outdated
+from metaexp.report.pages import Documentation, Pages, Today, no_pages, outdated, write_outdated
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("--name names the copy of one run; give one run.")
     if options.evaluations and not options.runs:
         raise ConfigError("--evaluations publishes later tests of a run; give the run.")
-    docs = Documentation(folder, readme, is_current, algorithm_pages(options.root), departs, published)
+    docs = Documentation(folder, readme, find_today, algorithm_pages(options.root), departs)
     if options.check:
         old = outdated(docs)
         print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
@@ -111,13 +111,17 @@ def algorithm_pages(root: Path) -> Pages:
     return pages
 
 
-def is_current(record: RunRecord) -> bool:
-    """Return whether a record's overrides still give the same configuration and the same published number."""
+def find_today(record: RunRecord) -> Today | None:
+    """Return what a record's overrides give today; None if that is another configuration or published number."""
     try:
-        today = Composer().settings(record.overrides, Purpose.PLAN).resolved
+        today = Composer().settings(record.overrides, Purpose.PLAN)
     except ConfigError:
-        return False
-    return config_hash(today) == config_hash(record.config) and _published(today) == _published(record.config)
+        return None
+    if config_hash(today.resolved) != config_hash(record.config) or _published(today.resolved) != _published(
+        record.config
+    ):
+        return None
+    return Today(None if today.reference is None else Reference(**today.reference))
 
 
 def departs(record: RunRecord) -> str:
@@ -125,14 +129,8 @@ def departs(record: RunRecord) -> str:
     return "" if record.reference is None else stated_departures(record.experiment)
 
 
-def published(record: RunRecord) -> Reference | None:
-    """Return the published number of a current record, as the file of its experiment quotes it now."""
-    reference = Composer().settings(record.overrides, Purpose.PLAN).reference
-    return None if reference is None else Reference(**reference)
-
-
 def _published(config: Mapping[str, Any]) -> list[Any]:
-    """The published number behind a verdict. Its schedule and the text beside it may change: see :func:`published`."""
+    """The published number behind a verdict. Its schedule and the text beside it may change: see :class:`Today`."""
     reference = config.get("reference") or {}
     return [reference.get(key) for key in ("metric", "value", "ci95")]
 

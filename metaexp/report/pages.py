@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.report.later_tests import overrides_of, record_of_test, restate
@@ -30,9 +30,6 @@ from metaexp.results.evaluations import published_tests
 from metaexp.results.record import RECORD_FILE, Reference, RunRecord, read_record
 from metaexp.results.verdict import with_verdict
 
-IsCurrent = Callable[[RunRecord], bool]
-"""Whether a record's experiment and overrides still give the configuration that it was made with."""
-
 MARKER = "results"
 README_ROWS = 10
 """Rows of the README's table. docs/results has all."""
@@ -45,13 +42,23 @@ Departs = Callable[[RunRecord], str]
 """Where a record's experiment departs from the paper whose number it quotes, as the header of its file says it."""
 
 
-Published = Callable[[RunRecord], Reference | None]
-"""The published number of a record that is current, as its experiment's file quotes it."""
+class Today(NamedTuple):
+    """What the files of experiments give today for a record whose settings they have not changed.
+
+    Attributes:
+        reference: The published number, as the file of its experiment quotes it now; None where it quotes none.
+    """
+
+    reference: Reference | None
 
 
-def as_recorded(record: RunRecord) -> Reference | None:
+FindToday = Callable[[RunRecord], Today | None]
+"""What a record's experiment and overrides give today; None if that is not the configuration that it was made with."""
+
+
+def as_recorded(record: RunRecord) -> Today:
     """Return the published number in a record, for a documentation without files of experiments."""
-    return record.reference
+    return Today(record.reference)
 
 
 def no_departures(_: RunRecord) -> str:
@@ -71,29 +78,29 @@ class Documentation:
     Attributes:
         results: The folder with a subfolder for each published run, such as ``docs/results``.
         readme: The project's README, with the two markers of its table; None to leave it out.
-        is_current: Whether a record's settings are still those of its experiment.
+        today: Says whether a record's settings are still those of its experiment, and which number it is compared
+            with now.
         others: Makes the other pages.
         departs: Says where an experiment departs from its paper.
-        published: Says which number a record is compared with now.
     """
 
     results: Path
     readme: Path | None
-    is_current: IsCurrent
+    today: FindToday = as_recorded
     others: Pages = no_pages
     departs: Departs = no_departures
-    published: Published = as_recorded
 
 
-def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
+def read_entries(folder: Path, find_today: FindToday = as_recorded) -> list[Entry]:
     """Read the records below a folder, and the published later tests of their weights.
 
     Args:
         folder: Has a subfolder for each run.
-        is_current: Whether a record's settings are still those of its experiment.
+        find_today: Says whether a record's settings are still those of its experiment.
 
     Returns:
-        The records, ordered by dataset, task and algorithm, their texts harmless in Markdown.
+        The records, ordered by dataset, task and algorithm, their texts harmless in Markdown. Those that are not
+        stale have the published number as it is quoted today.
 
     Raises:
         RunFolderError: A record or a later test is faulty.
@@ -101,26 +108,30 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     entries = []
     for path in folder.glob(f"*/{RECORD_FILE}"):
         record = read_record(path)
-        name, stale = escape_line(path.parent.name), not is_current(record)
-        entries.append(Entry(name, escape_texts(record), stale))
+        run = _entry(escape_line(path.parent.name), record, find_today(record))
+        entries.append(run)
         for test in published_tests(path.parent, record):
             made = record_of_test(test, record)
-            changed = test.experiment is not None and not is_current(made)
+            today = as_recorded(made) if test.experiment is None else find_today(made)
             overrides = tuple(map(escape_line, overrides_of(test)))
-            entries.append(Entry(name, escape_texts(made), stale or changed, test=overrides))
+            entries.append(_entry(run.name, made, None if run.stale else today)._replace(test=overrides))
     return sorted(entries, key=_order)
 
 
+def _entry(name: str, record: RunRecord, today: Today | None) -> Entry:
+    if today is not None:
+        record = dataclasses.replace(record, reference=today.reference)
+    return Entry(name, escape_texts(record), stale=today is None)
+
+
 def _worded_today(entry: Entry, docs: Documentation) -> Entry:
-    """Word a verdict as this version does, with what the experiment's file states now: its departures and schedule."""
+    """Word a verdict as this version does, with the departures that the experiment's file states now."""
     record = entry.record
     if record.reference is None or record.verdict is None:
         return entry
-    if not entry.stale:
-        if stated := escape_line(docs.departs(record)):
-            departs = restate(record.departs, stated) if entry.test else stated
-            record = dataclasses.replace(record, departs=departs)
-        record = dataclasses.replace(record, reference=escape_texts(docs.published(record)))
+    if not entry.stale and (stated := escape_line(docs.departs(record))):
+        departs = restate(record.departs, stated) if entry.test else stated
+        record = dataclasses.replace(record, departs=departs)
     return entry._replace(record=with_verdict(record))
 
 
@@ -148,7 +159,7 @@ def generate(docs: Documentation) -> dict[Path, str]:
         RunFolderError: A record is faulty, or the README lacks its markers.
     """
     folder, readme = docs.results, docs.readme
-    entries = [_worded_today(entry, docs) for entry in read_entries(folder, docs.is_current)]
+    entries = [_worded_today(entry, docs) for entry in read_entries(folder, docs.today)]
     files = {
         folder / entry.name / "README.md": format_run_page(
             entry, folder / entry.name, of_row(entry, entries), docs.departs(entry.record), _tests_of(entry, entries)

@@ -12,7 +12,7 @@ import torch
 from programs import load_program
 from torch import Tensor
 
-from metaexp.cli.report import is_current
+from metaexp.cli.report import find_today
 from metaexp.report.pages import read_entries
 from metaexp.report.rows import grouped
 
@@ -52,7 +52,7 @@ def test_the_weights_give_the_errors_of_the_record(ablations: ModuleType) -> Non
 
 def test_every_row_that_does_not_come_out_has_a_note() -> None:
     notes = PAGE.read_text(encoding="utf-8").partition("## Rows that do not come out")[2]
-    rows = grouped(read_entries(ROOT / "docs" / "results", is_current))
+    rows = grouped(read_entries(ROOT / "docs" / "results", find_today))
     failed = [row for row in rows if row.record.verdict and row.record.verdict.kind in {"not_reproduced", "shortened"}]
     assert len(failed) > 5
     assert [row.page for row in failed if f"](results/{row.page})" not in notes] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sampling import only_exhaustive
 
-from metaexp.cli.report import is_current, main
+from metaexp.cli.report import find_today, main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
 from metaexp.report.algorithm_tables import Page, Setting, format_page
@@ -108,4 +108,4 @@ def test_an_algorithm_without_a_place_for_its_table_is_refused(
     page = tmp_path / "algorithms.md"
     page.write_text(PAGE.read_text(encoding="utf-8").replace("<!-- anil:end -->", ""), encoding="utf-8")
     with pytest.raises(RunFolderError, match="anil:begin"):
-        format_page(Page(page, settings_of_experiments), read_entries(RESULTS, is_current), "results")
+        format_page(Page(page, settings_of_experiments), read_entries(RESULTS, find_today), "results")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.cli.report import departs, experiment_finder, is_current, main, published
+from metaexp.cli.report import departs, experiment_finder, find_today, main
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.report.pages import MARKER, read_entries
@@ -43,10 +43,12 @@ def test_departures_are_those_of_the_header_where_a_published_number_is_quoted()
 
 def test_the_published_schedule_is_that_of_the_file_also_where_a_record_does_not_have_it() -> None:
     record = read_record(RESULTS / "proto_net_omniglot_5way_1shot_trainval")
-    now = published(record)
+    today = find_today(record)
+    assert today is not None
+    assert today.reference is not None
     assert record.reference is not None
-    assert now == dataclasses.replace(record.reference, steps=31_500, protocol=now.protocol if now else "")
-    assert published(dataclasses.replace(record, overrides=[])) is None
+    assert record.reference.steps != 31_500
+    assert today.reference == dataclasses.replace(record.reference, steps=31_500, protocol=today.reference.protocol)
 
 
 def test_committed_records_name_no_machine() -> None:
@@ -62,7 +64,7 @@ def test_committed_records_name_no_machine() -> None:
 
 def test_no_committed_record_is_stale() -> None:
     """An experiment that changes after its run was published must be run again, or its record removed."""
-    assert [entry.name for entry in read_entries(RESULTS, is_current) if entry.stale] == []
+    assert [entry.name for entry in read_entries(RESULTS, find_today) if entry.stale] == []
 
 
 def made(*overrides: str) -> RunRecord:
@@ -86,11 +88,11 @@ def made(*overrides: str) -> RunRecord:
 )
 def test_a_record_is_current_with_its_overrides_and_not_without_or_with_others(overrides: list[str]) -> None:
     record = made(*overrides)
-    assert is_current(record)
-    assert not is_current(dataclasses.replace(record, overrides=[*overrides, "train.meta_batch_size=3"]))
-    assert not is_current(dataclasses.replace(record, overrides=["no.such=key"]))
+    assert find_today(record)
+    assert not find_today(dataclasses.replace(record, overrides=[*overrides, "train.meta_batch_size=3"]))
+    assert not find_today(dataclasses.replace(record, overrides=["no.such=key"]))
     if overrides:
-        assert not is_current(dataclasses.replace(record, overrides=[]))
+        assert not find_today(dataclasses.replace(record, overrides=[]))
 
 
 def test_a_record_is_stale_once_a_key_or_the_published_number_has_changed() -> None:
@@ -104,7 +106,7 @@ def test_a_record_is_stale_once_a_key_or_the_published_number_has_changed() -> N
         ("device", "threads", 7, True),
     ):
         earlier = record.config | {section: record.config[section] | {key: value}}
-        assert is_current(dataclasses.replace(record, config=earlier)) is current, (section, key)
+        assert (find_today(dataclasses.replace(record, config=earlier)) is not None) is current, (section, key)
 
 
 def later_test(record: RunRecord, n_way: int, k_shot: int, **sections: dict[str, object]) -> Evaluation:

@@ -14,7 +14,7 @@ from metaexp.core.intervals import mean_interval
 from metaexp.core.nested import sha256_of
 from metaexp.report.later_tests import NotCopied, SavedExperiment, publish_tests, record_of_test
 from metaexp.report.leaderboard import Place, format_leaderboard
-from metaexp.report.pages import Documentation, generate, read_entries
+from metaexp.report.pages import Documentation, Today, as_recorded, generate, read_entries
 from metaexp.report.publish import publish
 from metaexp.report.rows import best_first, format_entry_command, grouped
 from metaexp.results.episodes import episodes_sha256, write_episodes
@@ -67,13 +67,13 @@ def published(run: Path, results: Path, saved: SavedExperiment | None = SAVED) -
 
 
 def pages(results: Path) -> dict[str, str]:
-    made = generate(Documentation(results, None, lambda _: True))
+    made = generate(Documentation(results, None))
     return {path.relative_to(results).as_posix(): text for path, text in made.items()}
 
 
 def test_a_later_test_is_a_row_of_the_experiment_that_it_is_a_test_of(make_run: MakeRun, tmp_path: Path) -> None:
     copy = published(make_run(), tmp_path / "results")
-    run, row = read_entries(tmp_path / "results", lambda _: True)
+    run, row = read_entries(tmp_path / "results")
     assert (run.name, run.test, row.name, row.test) == (copy.name, (), copy.name, ("task.n_way=20",))
     assert (row.record.experiment, row.record.task.n_way) == ("maml_omniglot_20way_1shot", 20)
     assert row.record.test == Score("accuracy", *mean_interval(VALUES), 600)
@@ -98,7 +98,7 @@ def test_every_page_shows_it(make_run: MakeRun, tmp_path: Path) -> None:
     assert "## Other tests of these weights" in page
     assert "| `maml_omniglot_20way_1shot` | omniglot | 20-way 1-shot | 90.00 ± " in page
     assert f"`metaexp evaluate docs/results/{name} task.n_way=20 device=cpu`" in page
-    entries = read_entries(tmp_path / "results", lambda _: True)
+    entries = read_entries(tmp_path / "results")
     ranked = format_leaderboard(entries, {name: Place(f"docs/results/{name}", "best.safetensors", True)}, [])
     assert f"<strong>{name}, tested with task.n_way=20</strong>" in ranked.replace("<wbr>", "")
     assert f"metaexp evaluate docs/results/{name} task.n_way=20" in ranked
@@ -113,9 +113,8 @@ def test_it_is_compared_with_what_its_experiments_file_states_now(make_run: Make
         made = Documentation(
             tmp_path / "results",
             None,
-            lambda _: current,
+            lambda _: Today(quoted) if current else None,
             departs=lambda _: "the steps are fewer",
-            published=lambda _: quoted,
         )
         return generate(made)[tmp_path / "results" / name / "README.md"].partition("## Other tests")[2]
 
@@ -131,7 +130,7 @@ def test_what_differs_in_the_training_is_said_first_and_nothing_is_called_reprod
 ) -> None:
     said = "trained on 1-shot tasks, the experiment on 5-shot tasks"
     published(make_run(), tmp_path / "results", SAVED._replace(deviations=[said]))
-    row = read_entries(tmp_path / "results", lambda _: True)[1]
+    row = read_entries(tmp_path / "results")[1]
     assert row.record.verdict is not None
     assert row.record.verdict.kind == "changed"
     assert row.record.verdict.text == f"changed settings ({said}): 0.0 points above"
@@ -139,7 +138,7 @@ def test_what_differs_in_the_training_is_said_first_and_nothing_is_called_reprod
 
 def test_a_test_of_no_saved_experiment_has_no_published_number(make_run: MakeRun, tmp_path: Path) -> None:
     published(make_run(), tmp_path / "results", None)
-    row = read_entries(tmp_path / "results", lambda _: True)[1]
+    row = read_entries(tmp_path / "results")[1]
     assert (row.record.experiment, row.record.reference, row.record.verdict) == (None, None, None)
     assert row.record.departs == "weights of maml_omniglot_5way_1shot, chosen on 5-way 1-shot validation tasks."
 
@@ -157,9 +156,9 @@ def test_a_stand_in_says_nothing_about_the_published_number(make_run: MakeRun, t
 def test_it_is_stale_once_its_experiment_has_changed(make_run: MakeRun, tmp_path: Path) -> None:
     published(make_run(), tmp_path / "results")
     changed = "maml_omniglot_20way_1shot"
-    entries = read_entries(tmp_path / "results", lambda record: record.experiment != changed)
+    entries = read_entries(tmp_path / "results", lambda it: None if it.experiment == changed else as_recorded(it))
     assert [entry.stale for entry in entries] == [False, True]
-    entries = read_entries(tmp_path / "results", lambda record: record.experiment == changed)
+    entries = read_entries(tmp_path / "results", lambda it: as_recorded(it) if it.experiment == changed else None)
     assert [entry.stale for entry in entries] == [True, True]  # the weights are those of another training
 
 
@@ -175,7 +174,7 @@ def test_the_copy_names_no_machine(make_run: MakeRun, tmp_path: Path) -> None:
 def test_seeds_share_a_row(make_run: MakeRun, tmp_path: Path) -> None:
     for seed in range(3):
         published(make_run(seed), tmp_path / "results")
-    rows = grouped(read_entries(tmp_path / "results", lambda _: True))
+    rows = grouped(read_entries(tmp_path / "results"))
     assert [(len(row.seeds), row.name, row.test) for row in rows] == [
         (3, "maml_omniglot_5way_1shot", ()), (3, "maml_omniglot_5way_1shot", ("task.n_way=20",)),
     ]  # fmt: skip
@@ -200,7 +199,7 @@ def test_a_test_that_says_nothing_of_its_own_is_not_published(
     run = make_run(**changes)
     copy = publish(run, tmp_path / "results")
     assert publish_tests(run, copy, lambda *_: SAVED) == [NotCopied(run / "evaluations" / "abc.json", reason)]
-    assert len(read_entries(tmp_path / "results", lambda _: True)) == 1
+    assert len(read_entries(tmp_path / "results")) == 1
 
 
 def test_what_evaluate_writes_to_a_published_run_is_not_a_row_until_it_is_published(
@@ -209,9 +208,9 @@ def test_what_evaluate_writes_to_a_published_run_is_not_a_row_until_it_is_publis
     run = make_run()
     copy = publish(run, tmp_path / "results")
     (run / "evaluations").rename(copy / "evaluations")
-    assert len(read_entries(tmp_path / "results", lambda _: True)) == 1
+    assert len(read_entries(tmp_path / "results")) == 1
     assert publish_tests(copy, copy, lambda *_: SAVED) == [copy / "later_tests" / "abc.json"]
-    assert len(read_entries(tmp_path / "results", lambda _: True)) == 2
+    assert len(read_entries(tmp_path / "results")) == 2
     assert publish_tests(copy, copy, lambda *_: SAVED) == [copy / "later_tests" / "abc.json"]
     assert len(evaluations(copy, read_record(copy))) == 1  # other verbs see it once
     (copy / "evaluations" / "abc.json").unlink()
@@ -263,7 +262,7 @@ def test_a_changed_file_stops_the_report(
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1 if file == "abc.csv" else -1))
     with pytest.raises(RunFolderError, match=message):
-        read_entries(tmp_path / "results", lambda _: True)
+        read_entries(tmp_path / "results")
 
 
 @pytest.mark.parametrize(
@@ -279,13 +278,13 @@ def test_a_strangers_published_number_that_is_none_stops_the_report(
     content["config"]["reference"] = reference
     path.write_text(json.dumps(content | {DIGEST: sha256_of(content)}))
     with pytest.raises(RunFolderError, match=r"abc.json is damaged"):
-        read_entries(tmp_path / "results", lambda _: True)
+        read_entries(tmp_path / "results")
 
 
 @pytest.mark.parametrize("device", ["`x`", {"accelerator": "`x`"}, None])
 def test_a_strangers_device_is_not_part_of_a_command(device: object, make_run: MakeRun, tmp_path: Path) -> None:
     published(make_run(), tmp_path / "results")
-    row = read_entries(tmp_path / "results", lambda _: True)[1]
+    row = read_entries(tmp_path / "results")[1]
     row.record.config["device"] = device
     assert format_entry_command(row) == f"metaexp evaluate docs/results/{row.name} task.n_way=20"
 
@@ -294,4 +293,4 @@ def test_a_test_of_other_weights_stops_the_report(make_run: MakeRun, tmp_path: P
     copy = published(make_run(), tmp_path / "results")
     write_record(dataclasses.replace(read_record(copy), selected_step=5000), copy)
     with pytest.raises(RunFolderError, match="is a test of other weights"):
-        read_entries(tmp_path / "results", lambda _: True)
+        read_entries(tmp_path / "results")

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import RunFolderError
-from metaexp.report.pages import Documentation, format_short_table, generate, outdated, read_entries, write_outdated
+from metaexp.report.pages import (
+    Documentation,
+    Today,
+    as_recorded,
+    format_short_table,
+    generate,
+    outdated,
+    read_entries,
+    write_outdated,
+)
 from metaexp.report.rows import Entry, best_first, format_devices, format_seeds_table
 from metaexp.results.display import wording
 from metaexp.results.display.markdown import between_markers, format_table
@@ -32,8 +41,8 @@ def docs(record: RunRecord, tmp_path: Path) -> Path:
     return folder
 
 
-def _same(record: RunRecord) -> bool:
-    return record.config_hash is not None
+def _changed(_: RunRecord) -> None:
+    """The settings of every experiment have changed."""
 
 
 def _cells(text: str, run: str) -> list[str]:
@@ -42,7 +51,7 @@ def _cells(text: str, run: str) -> list[str]:
 
 
 def test_the_page_says_everything_that_belongs_beside_a_number(docs: Path) -> None:
-    write_outdated(Documentation(docs, None, _same))
+    write_outdated(Documentation(docs, None))
     page = (docs / "README.md").read_text()
     assert _cells(page, "maml_omniglot_5way_1shot") == [
         "[maml_omniglot_5way_1shot](maml_omniglot_5way_1shot/README.md)", "98.27 ± 0.31 %", "98.7 ± 0.4 %",
@@ -55,7 +64,7 @@ def test_the_page_says_everything_that_belongs_beside_a_number(docs: Path) -> No
 
 
 def test_the_readme_is_changed_between_its_markers_only(docs: Path, tmp_path: Path) -> None:
-    write_outdated(Documentation(docs, tmp_path / "README.md", _same))
+    write_outdated(Documentation(docs, tmp_path / "README.md"))
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("# Project\n\n<!-- results:begin -->\n| Run |")
     assert text.endswith("<!-- results:end -->\n\nmore\n")
@@ -65,30 +74,38 @@ def test_the_readme_is_changed_between_its_markers_only(docs: Path, tmp_path: Pa
 
 def test_generated_files_are_up_to_date_until_a_record_changes(docs: Path, record: RunRecord, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    assert len(write_outdated(Documentation(docs, readme, _same))) == 4
-    assert outdated(Documentation(docs, readme, _same)) == write_outdated(Documentation(docs, readme, _same)) == []
+    assert len(write_outdated(Documentation(docs, readme))) == 4
+    assert outdated(Documentation(docs, readme)) == write_outdated(Documentation(docs, readme)) == []
     write_record(dataclasses.replace(record, test=Score("accuracy", 0.9, 0.01, 600)), docs / "maml_omniglot_5way_1shot")
-    assert set(outdated(Documentation(docs, readme, _same))) == {
+    assert set(outdated(Documentation(docs, readme))) == {
         docs / "maml_omniglot_5way_1shot" / "README.md", docs / "README.md", readme,
     }  # fmt: skip
 
 
 def test_a_number_typed_by_hand_is_found(docs: Path) -> None:
-    write_outdated(Documentation(docs, None, _same))
+    write_outdated(Documentation(docs, None))
     page = docs / "README.md"
     page.write_text(page.read_text().replace("98.27", "99.27"))
-    assert outdated(Documentation(docs, None, _same)) == [page]
+    assert outdated(Documentation(docs, None)) == [page]
 
 
 def test_a_record_whose_experiment_has_changed_is_shown_as_stale(docs: Path) -> None:
-    def changed(record: RunRecord) -> bool:
-        return record.experiment is None
-
-    assert [entry.stale for entry in read_entries(docs, changed)] == [True, True]
-    assert [entry.stale for entry in read_entries(docs, _same)] == [False, False]
-    page = generate(Documentation(docs, None, changed))[docs / "README.md"]
+    assert [entry.stale for entry in read_entries(docs, _changed)] == [True, True]
+    assert [entry.stale for entry in read_entries(docs)] == [False, False]
+    page = generate(Documentation(docs, None, _changed))[docs / "README.md"]
     assert _cells(page, "maml_sinusoid")[3] == "stale: settings changed since"
     assert _cells(page, "maml_omniglot_5way_1shot")[3].startswith("stale: settings changed since; was: shortened")
+
+
+def test_the_settings_of_each_record_are_made_once(docs: Path) -> None:
+    asked: list[str] = []
+
+    def today(record: RunRecord) -> Today:
+        asked.append(record.dataset)
+        return as_recorded(record)
+
+    generate(Documentation(docs, None, today))
+    assert sorted(asked) == ["omniglot", "sinusoid"]
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -97,17 +114,17 @@ def test_a_verdict_has_the_words_of_this_version(docs: Path, stale: bool) -> Non
     before = Verdict("changed", -0.0043, "changed settings (algorithm.fce=true and 1 more): 0.4 points below")
     deviations = ["algorithm.fce=true", "task.n_query=5"]
     write_record(dataclasses.replace(read_record(run), deviations=deviations, verdict=before), run)
-    page = generate(Documentation(docs, None, lambda _: not stale))[run / "README.md"]
+    page = generate(Documentation(docs, None, _changed if stale else as_recorded))[run / "README.md"]
     assert "changed settings (algorithm.fce=true, task.n_query=5): 0.4 points below" in page
     assert "1 more" not in page
 
 
 def test_a_verdict_has_the_departures_and_the_schedule_that_the_experiments_file_states_now(docs: Path) -> None:
     def verdict(departs: str, stale: bool = False, steps: int | None = None) -> str:
-        def published(record: RunRecord) -> Reference | None:
-            return record.reference and dataclasses.replace(record.reference, steps=steps)
+        def today(record: RunRecord) -> Today:
+            return Today(record.reference and dataclasses.replace(record.reference, steps=steps))
 
-        made = Documentation(docs, None, lambda _: not stale, departs=lambda _: departs, published=published)
+        made = Documentation(docs, None, _changed if stale else today, departs=lambda _: departs)
         return _cells(generate(made)[docs / "README.md"], "maml_omniglot_5way_1shot")[3]
 
     recorded = "shortened (6,000 of 60,000 steps): 0.4 points below, one seed"
@@ -122,7 +139,7 @@ def test_a_runs_page_gives_the_command_the_steps_and_the_figures(docs: Path) -> 
     plots = docs / "maml_omniglot_5way_1shot" / "plots"
     plots.mkdir()
     (plots / "learning_curve.png").write_bytes(b"")
-    page = generate(Documentation(docs, None, _same))[plots.parent / "README.md"]
+    page = generate(Documentation(docs, None))[plots.parent / "README.md"]
     assert "metaexp train experiment=maml_omniglot_5way_1shot train.steps=6000" in page
     assert "![learning curve](plots/learning_curve.png)" in page
     assert "| 1 | 97.00 ± 0.40 % |" in page
@@ -137,7 +154,7 @@ def test_a_run_on_another_task_is_shown_without_the_published_number(record: Run
 
 def test_no_records_give_a_page_without_a_table(tmp_path: Path) -> None:
     tmp_path.joinpath("results").mkdir()
-    page = generate(Documentation(tmp_path / "results", None, _same))[tmp_path / "results" / "README.md"]
+    page = generate(Documentation(tmp_path / "results", None))[tmp_path / "results" / "README.md"]
     assert "# Results" in page
     assert "| Run |" not in page
 
@@ -148,7 +165,7 @@ def test_rows_with_a_published_number_come_first_and_the_others_have_no_columns_
     alone = dataclasses.replace(record, dataset="aaa", experiment=None, reference=None, verdict=None)
     (docs / "first_by_name").mkdir()
     write_record(alone, docs / "first_by_name")
-    page = generate(Documentation(docs, None, _same))[docs / "README.md"]
+    page = generate(Documentation(docs, None))[docs / "README.md"]
     with_number, without = page.split("## Without a published number")
     assert "## With a published number" in with_number
     assert "[maml_omniglot_5way_1shot]" in with_number
@@ -162,7 +179,7 @@ def test_rows_with_a_published_number_come_first_and_the_others_have_no_columns_
 def test_a_faulty_record_stops_the_report(docs: Path) -> None:
     (docs / "maml_sinusoid" / "record.json").write_text("{}")
     with pytest.raises(RunFolderError, match="maml_sinusoid"):
-        generate(Documentation(docs, None, _same))
+        generate(Documentation(docs, None))
 
 
 @pytest.mark.parametrize("text", ["", "<!-- results:begin -->", "<!-- results:end --><!-- results:begin -->"])
@@ -235,7 +252,7 @@ def test_the_page_of_a_run_says_where_its_experiment_departs(docs: Path) -> None
     def departs(record: RunRecord) -> str:
         return "annealed | not constant" if record.dataset == "omniglot" else ""
 
-    pages = generate(Documentation(docs, None, _same, departs=departs))
+    pages = generate(Documentation(docs, None, departs=departs))
     row = "| Departs from the paper | annealed \\| not constant |"
     assert row in pages[docs / "maml_omniglot_5way_1shot" / "README.md"]
     assert "Departs" not in pages[docs / "maml_sinusoid" / "README.md"]
@@ -258,7 +275,7 @@ def test_texts_of_records_have_no_meaning_on_pages(
     changes = dict.fromkeys(("algorithm", "dataset", "batch_norm"), hostile)
     changed = dataclasses.replace(record, **changes, overrides=[hostile], deviations=[hostile], versions={"x": hostile})
     write_record(changed, folder / "one")
-    for text in generate(Documentation(folder, None, lambda _: True)).values():
+    for text in generate(Documentation(folder, None)).values():
         assert forbidden not in text
 
 
