@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     jobs = check_points(space, composer, on_this_machine=False)
     metric = common_metric(jobs, options.metric, "--metric ")
     if options.method != "grid" or options.stop_after is not None:  # else every combination runs, and nothing is chosen
-        check_comparable(space.dimensions, jobs)
+        check_comparable(space, jobs)
     plan = SweepPlan(cast(Method, options.method), options.runs, options.stop_after)
     passed_on = own_file_options(
         options.config_dir, options.config_name, options.trust

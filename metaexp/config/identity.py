@@ -45,6 +45,9 @@ record names device and threads beside the number. Precision is part of the iden
 do not change the weights; a record without ``test`` shows that they were not tested.
 """
 
+OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "eval.metrics")
+"""Keys that decide how often and with which weights a run is tested. Training and validation do not depend on them."""
+
 _OF_ONE_MACHINE = ("paths", "tracker", "reference", "tags", "notes")
 """Parts of a configuration that may differ between the machines of a run."""
 _ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -107,6 +110,15 @@ def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
     if not kept.get("augment"):  # a section that earlier runs do not have
         kept.pop("augment", None)
     return kept
+
+
+def validated_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values, by dotted key, that decide what a run measures on validation tasks.
+
+    Args:
+        resolved: Nested plain dicts without interpolations.
+    """
+    return {key: value for key, value in values_by_key(numeric_part(resolved)).items() if key not in OF_THE_TEST}
 
 
 def with_added_keys(config: Mapping[str, Any]) -> dict[str, Any]:

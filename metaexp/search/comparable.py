@@ -12,7 +12,8 @@ from metaexp.config.compose import Composer
 from metaexp.config.contradictions import data_facts
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
-from metaexp.search.space import Dimension, Space
+from metaexp.search.idle import idle_values
+from metaexp.search.space import Space
 from metaexp.sweep.expand import freeze_all
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
@@ -72,22 +73,24 @@ def _refusal(given: str, wanted: str, metric: Metric) -> str:
     return f"{given} cannot say which point is better; use {metric.validation}, the validation metric of this task."
 
 
-def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob]) -> None:
+def check_comparable(space: Space, jobs: Sequence[FrozenJob]) -> None:
     """Check that a search would choose better settings, rather than a lucky seed or easier validation tasks.
 
     Args:
-        dimensions: What varies.
-        jobs: Checked points of the space.
+        space: The search space.
+        jobs: The checked jobs of its corners.
 
     Raises:
-        ConfigError: The seed varies, points have different validation tasks, or validation classes are trained on.
+        ConfigError: The seed varies, a key varies that validation does not depend on, points have different validation
+            tasks, or validation classes are trained on.
     """
     problems = [
         f"{d.key} varies: a search over seeds would choose the luckiest one. Search with one seed, then run the "
         "best point with several: metaexp train -m ... seed=0,1,2."
-        for d in dimensions
+        for d in space.dimensions
         if d.key == "seed"
     ]
+    problems += idle_values(space, jobs)
     problems += [
         f"dataset={name} trains on the validation classes, too, so validation cannot say which point is better. Search "
         "with new validation classes, then train the best point so."

@@ -143,7 +143,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     _check_grid(space, options)
     corners = check_points(space, composer, on_this_machine=True)
     metric = common_metric(corners, options.metric, "search.metric=")
-    check_comparable(space.dimensions, corners)
+    check_comparable(space, corners)
     notes = check_initial_weights(corners, lambda _: options.test_best, _format_refusal)
     keys = [d.key.lstrip("+") for d in space.dimensions]
     where = None if config_dir is None else str(config_dir.resolve())

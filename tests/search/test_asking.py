@@ -71,6 +71,18 @@ def test_a_key_that_is_wrong_is_named_with_what_is_allowed(composer: Composer, l
         (["seed=0,1"], "seed varies: a search over seeds would choose the luckiest one"),
         (["dataset.version=a,b"], "dataset.version is a at one point and b at another"),
         (["train.eval_episodes=4,6"], "train.eval_episodes is 4 at one point and 6 at another"),
+        (
+            ["tracker=files,tensorboard"],
+            "tracker is files or tensorboard, and that changes nothing that validation measures",
+        ),
+        (["paths.outputs=a,b"], "paths.outputs is a or b, and that changes nothing"),
+        (["+tags=[a],[b]"], "tags is [a] or [b], and that changes nothing"),
+        (["eval.weights=best,last"], "eval.weights is best or last, and that changes nothing"),
+        (["eval.metrics=[],[mae]"], "eval.metrics is [] or [mae], and that changes nothing"),
+        (["eval.episodes=range(4, 9)"], "eval.episodes is 4 or 8, and that changes nothing"),
+        (["device.threads=int(interval(1, 2))"], "such as algorithm.inner_lr, "),
+        (["device.task_chunk=null,1,2"], "device.task_chunk is null or 1 or 2, and that changes nothing"),
+        (["train.eval_every=2,4", "train.log_every=1,2,3"], "train.log_every is 1 or 2 or 3, and that changes nothing"),
         (["search=grid"], "algorithm.inner_lr: search=grid tries every combination, and an interval has too many"),
         (["hydra.run.dir=x"], "hydra.run.dir=x: a search starts its trials itself"),
         (["sweep.n_jobs=2"], "sweep.n_jobs=2 is about a sweep; use it with metaexp train -m"),
@@ -136,3 +148,14 @@ def test_mistakes_and_help_are_answered_without_torch_and_optuna(tmp_path: Path)
     assert ended.stderr.strip().splitlines()[-1] == "[[0, 2], []]"
     assert "no key varies. Give one several values" in ended.stderr
     assert "search.trials=N" in ended.stdout
+
+
+def test_of_many_keys_the_one_that_changes_nothing_is_named(family: ModuleType) -> None:
+    """There are too many combinations then, and each end is checked with the first ends of the others."""
+    alive = ["optimizer.lr=0.1,0.2,0.3", "algorithm.inner_lr=0.1,0.2,0.3", "train.meta_batch_size=2,3"]
+    common = [line for line in family.COMMON if not line.startswith(("optimizer.lr", "train.meta", "train.check"))]
+    prepare([*common, *alive], Path("conf"), "config")
+    with pytest.raises(ConfigError) as caught:
+        prepare([*common, *alive, "train.checkpoint_every=2,4"], Path("conf"), "config")
+    (problem,) = caught.value.problems
+    assert problem.startswith("train.checkpoint_every is 2 or 4, and that changes nothing that validation measures")

@@ -99,7 +99,7 @@ def test_options_that_agents_need_are_passed_on(
         (["eval.test=true"], "eval.test=true: every run would be tested"),
         (["eval.test=True"], "eval.test=True: every run would be tested"),
         (["++eval.test=TRUE"], "++eval.test=TRUE: every run would be tested"),
-        (["eval.test=true,false"], "eval.test varies: every run would be tested"),
+        (["eval.test=true,false"], "eval.test is true or false, and that changes nothing that validation measures"),
         (["hydra.run.dir=x"], "hydra.run.dir=x: agents start single runs"),
         (["train.steps=tag(log, int(interval(1, 9)))"], "train.steps: W&B has no integers on a logarithmic scale"),
         (["--runs", "0"], "--runs 0 must be a whole number from 1 on"),

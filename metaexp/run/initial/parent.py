@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from metaexp.config.command_line.override_text import key_of, quote_home
 from metaexp.config.command_line.section_overrides import FROM
 from metaexp.config.compose import Composer
-from metaexp.config.identity import deviations, with_added_keys, without_defaults
+from metaexp.config.identity import OF_THE_TEST, deviations, with_added_keys, without_defaults
 from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 MAY_CHANGE = (
     "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "train.patience",
     "train.profile",
-    "eval.episodes", "eval.test", "eval.weights", "eval.metrics",
+    *OF_THE_TEST,
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "device.cuda_graphs",
     "device.examples", "tracker", "paths", "tags", "notes",
 )  # fmt: skip
 """Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
-_OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "eval.metrics", "task.k_shot", "task.n_query")
+_OF_ANOTHER_TEST = (*OF_THE_TEST, "task.k_shot", "task.n_query")
 """If one of these changes, there is another test to make, even without further steps."""
 
 
@@ -204,7 +204,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
     then, now = (values_by_key(without_defaults(with_added_keys(config))) for config in (before, after))
     changed = [key for key in {**then, **now} if (key in then, then.get(key)) != (key in now, now.get(key))]
     tests_last = after["eval"].get("weights") == "last"  # then validation tasks, which the task shapes, choose nothing
-    may_change = tuple(dict.fromkeys((*MAY_CHANGE, *(_OF_THE_TEST if tests_last else ()))))
+    may_change = tuple(dict.fromkeys((*MAY_CHANGE, *(_OF_ANOTHER_TEST if tests_last else ()))))
     wrong = [key for key in changed if not key.startswith(may_change)]
     if not wrong:
         return []
@@ -222,7 +222,7 @@ def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) ->
         return [
             f"give train.steps=N with {FROM}={folder}: to how many steps to train, more than the {step} that it has."
         ]
-    if steps == step and any(key_of(line) in _OF_THE_TEST for line in given):
+    if steps == step and any(key_of(line) in _OF_ANOTHER_TEST for line in given):
         return []
     if steps <= step:
         return [
