@@ -25,6 +25,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
 from metaexp.data.inventory.loaded import LoadedDataset
+from metaexp.models.torch_settings import standard_settings
 from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.figures.shown import ShownFigure
@@ -68,7 +69,7 @@ def train(
             ``train("resume=RUN")`` continues it.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
-    lines = [*overrides, *(f"{key}={format_setting(value)}" for key, value in keys.items())]
+    lines = [*_texts(overrides), *(f"{key}={format_setting(value)}" for key, value in keys.items())]
     if asks_to_resume(lines):
         if folder is not None:
             raise ConfigError(f"folder={folder}: a resumed run stays in its own folder; remove folder.")
@@ -124,11 +125,23 @@ def dataset(
         DataError: The data are missing or damaged.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
-    settings = Composer(own).settings([f"dataset={name}", *overrides], Purpose.LOOK)
-    data = load_examples(settings, lambda _: None)
+    settings = Composer(own).settings([f"dataset={name}", *_texts(overrides)], Purpose.LOOK)
+    with standard_settings():
+        data = load_examples(settings, lambda _: None)
     training, evaluation = (settings.train.shape, settings.seed), (settings.task.shape, settings.eval.seed)
     tasks = {"train": training, "val": evaluation, "test": evaluation}
     return LoadedDataset(settings.dataset_name, data, tasks)
+
+
+def _texts(overrides: Sequence[str]) -> list[str]:
+    """The overrides; a ConfigError where one is not a text, such as a list of them."""
+    for item in overrides:
+        if not isinstance(item, str):
+            raise ConfigError(
+                f"{str(item)[:80]} is not an override: each is a text of its own, such as 'algorithm=maml', 'seed=3'. "
+                "Write * in front of a list of them."
+            )
+    return list(overrides)
 
 
 class Run:
@@ -146,10 +159,10 @@ class Run:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._place: RunFolder = existing(folder)
-        self.folder = folder
-        self.record: RunRecord = read_record(folder)
-        check_run_files(folder, self.record)
+        self._place: RunFolder = existing(folder.absolute())  # a notebook may change its current folder
+        self.folder = self._place.path
+        self.record: RunRecord = read_record(self.folder)
+        check_run_files(self.folder, self.record)
 
     def __repr__(self) -> str:
         """Name, status and test score."""

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import metaexp as mx
 from metaexp.cli.main import main
@@ -56,6 +57,48 @@ def test_a_run_from_python_is_that_of_the_command_line_to_the_last_bit(run: mx.R
     other = mx.train(*SMALL, folder=tmp_path / "other", seed=4)
     assert files(other.folder) != files(run.folder)
     assert mx.train(*SMALL, f"hydra.run.dir={tmp_path / 'there'}").folder == tmp_path / "there"
+
+
+@pytest.mark.parametrize("given", [SMALL, ("seed=3",), {"seed": 3}, 3, None])
+def test_what_is_not_a_text_is_refused_as_an_override(given: object) -> None:
+    for function in (mx.train, lambda item: mx.dataset("glyphs", item)):
+        with pytest.raises(ConfigError, match=r" is not an override: each is a text .* Write \* in front of a list"):
+            function(given)
+
+
+def test_a_run_is_read_from_its_place_after_the_current_folder_has_changed(
+    run: mx.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.folder.parent)
+    found = mx.load_run(run.folder.name)
+    monkeypatch.chdir(tmp_path)
+    assert list(found.figures) == list(run.figures) != []
+    assert found.metrics == run.metrics
+    assert found.settings == run.settings
+    assert found.learner().interface == run.learner().interface
+    with pytest.raises(RunFolderError, match="is not a run folder: there is no such folder"):
+        mx.load_run(run.folder.name)
+
+
+def test_modes_of_torch_around_a_call_change_no_number(tmp_path: Path) -> None:
+    lines = ["algorithm=maml", *SMALL[1:]]
+    glyphs = [line for line in SMALL if line.startswith("dataset.")]
+
+    def results(folder: Path) -> list[object]:
+        run = mx.train(*lines, folder=folder)
+        episode = mx.dataset("glyphs", *glyphs).episodes("test", [3])
+        x, y, query = episode.support.x[0], episode.support.y[0], episode.query.x[0]
+        scores = [run.learner().adapt(x, y).scores(query), run.learner().adapt(x.tolist(), y.tolist()).scores(query)]
+        names = ("metrics.jsonl", "test_episodes.csv", "checkpoints/best.safetensors")
+        return [*((folder / name).read_bytes() for name in names), *(item.tobytes() for item in (x.numpy(), *scores))]
+
+    usual = results(tmp_path / "usual")
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+            assert results(tmp_path / "again") == usual
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_a_loaded_run_has_settings_record_metrics_and_episodes(run: mx.Run) -> None:

@@ -25,10 +25,10 @@ from metaexp.models.torch_settings import (
     FILL,
     FLOAT32,
     ONLY_DETERMINISTIC,
-    STANDARD,
     THREADS,
     put_settings,
     settings_now,
+    standard_settings,
 )
 from metaexp.results.record import Machine
 
@@ -125,24 +125,20 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
     device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
     _check_precision(settings.precision, device)
     check_threads(settings.threads)
-    before, threads = settings_now(), torch.get_num_threads()
+    threads = torch.get_num_threads()
     raise_malloc_thresholds()
     put_off_compiler()
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch; read when CUDA starts
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    try:
-        put_settings(
-            dict(STANDARD)
-            | dict.fromkeys(FLOAT32, "tf32" if settings.precision == "tf32" else "ieee")
-            | {
-                THREADS: settings.threads or (threads if launch is None else own_threads(threads, launch)),
-                DETERMINISTIC: ONLY_DETERMINISTIC if settings.deterministic else 0,
-                BENCHMARK: not settings.deterministic,
-                FILL: False,
-            }
-        )
+    own = {
+        THREADS: settings.threads or (threads if launch is None else own_threads(threads, launch)),
+        DETERMINISTIC: ONLY_DETERMINISTIC if settings.deterministic else 0,
+        BENCHMARK: not settings.deterministic,
+        FILL: False,
+    }
+    with standard_settings(dict.fromkeys(FLOAT32, "tf32" if settings.precision == "tf32" else "ieee") | own):
         yield Compute(
             device=device,
             name=device_name(device),
@@ -154,8 +150,6 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
             cuda_graphs=settings.cuda_graphs,
             processor=processor_model() if device.type == "cpu" else None,
         )
-    finally:
-        put_settings(before)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -80,6 +80,9 @@ FILL: Final = "torch.utils.deterministic.fill_uninitialized_memory"
 """Filling memory with NaN before it is used: a search for bugs that costs time."""
 FLOAT32: Final = tuple(f"torch.backends.{part}.fp32_precision" for part in ("cuda.matmul", "cudnn.conv", "cudnn.rnn"))
 """torch's own choice for convolutions is tf32."""
+_FLOAT32_CPU: Final = tuple(f"torch.backends.mkldnn.{part}.fp32_precision" for part in ("matmul", "conv", "rnn"))
+"""``torch.set_float32_matmul_precision`` lets products of processors that have bf16 be of that, too."""
+_AUTOCAST: Final = {f"torch's autocast on {kind}": kind for kind in ("cpu", "cuda", "mps")}
 
 _SETTINGS: Final[Mapping[str, _Setting]] = {
     DTYPE: _Setting(
@@ -104,10 +107,24 @@ _SETTINGS: Final[Mapping[str, _Setting]] = {
     ),
     BENCHMARK: _attribute("backends.cudnn.benchmark", "It follows from the key device.deterministic."),
     FILL: _attribute("utils.deterministic.fill_uninitialized_memory", "Leave it out."),
-    **{name: _attribute(name.partition(".")[2], "The key device.precision chooses it.") for name in FLOAT32},
+    **{
+        name: _attribute(name.partition(".")[2], "The key device.precision chooses it.")
+        for name in (*FLOAT32, *_FLOAT32_CPU)
+    },
+    **{
+        name: _Setting(
+            partial(torch.is_autocast_enabled, kind),
+            partial(torch.set_autocast_enabled, kind),
+            "Use it in a block alone (with torch.autocast(...)), or set device.precision=bf16.",
+        )
+        for name, kind in _AUTOCAST.items()
+    },
 }
 
-STANDARD: Final[Mapping[str, Any]] = {DTYPE: torch.float32, DEVICE: torch.device("cpu"), GRADIENTS: True}
+STANDARD: Final[Mapping[str, Any]] = {
+    DTYPE: torch.float32, DEVICE: torch.device("cpu"), GRADIENTS: True,
+    **dict.fromkeys(_FLOAT32_CPU, "ieee"), **dict.fromkeys(_AUTOCAST, False),
+}  # fmt: skip
 """What a run computes with, whatever the process has set."""
 
 
@@ -174,12 +191,20 @@ def put_back_with_warning(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def standard_settings() -> Iterator[None]:
-    """Within this block, use the settings that a run computes with."""
+def standard_settings(more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Within this block, use the settings that a run computes with, also inside of ``torch.inference_mode()``.
+
+    Args:
+        more: Further settings, by the names of :func:`settings_now`.
+    """
     before = settings_now()
-    put_settings(STANDARD)
     try:
-        yield
+        put_settings({**STANDARD, **(more or {})})
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            if torch.get_default_device().type != "cpu":  # in ``with torch.device(...)``, which no setting ends
+                stack.enter_context(torch.device("cpu"))
+            yield
     finally:
         _put_back(before)
 

@@ -94,6 +94,18 @@ def test_float32_means_float32_also_in_convolutions_on_a_gpu() -> None:
     assert CONVOLUTIONS.fp32_precision == "tf32"
 
 
+def test_float32_means_float32_also_in_products_on_a_cpu_that_has_bf16() -> None:
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert products.fp32_precision == "bf16"
+        with use_device(CPU):
+            assert products.fp32_precision == "ieee"
+        assert products.fp32_precision == "bf16"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 def test_tf32_is_for_nvidia_gpus() -> None:
     with pytest.raises(ConfigError, match=r"device\.precision=tf32 is a mode of NVIDIA GPUs, and this run is on cpu"):
         use_device(replace(CPU, precision="tf32")).__enter__()

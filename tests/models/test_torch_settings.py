@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -76,8 +77,34 @@ def test_a_run_computes_with_the_standard_whatever_the_process_has_set() -> None
         torch.set_default_dtype(torch.float64)
         torch.set_default_device("meta")
         torch.set_grad_enabled(False)
+        torch.set_autocast_enabled("cpu", True)
+        torch.set_float32_matmul_precision("medium")
         with standard_settings():
-            tensor = torch.ones(1, requires_grad=True) * 2
+            tensor = torch.ones(1, 1, requires_grad=True) @ torch.ones(1, 1)
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
             assert (tensor.dtype, tensor.device.type, tensor.requires_grad) == (torch.float32, "cpu", True)
         assert (torch.ones(1).dtype, torch.ones(1).device.type) == (torch.float64, "meta")
         assert not torch.is_grad_enabled()
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, lambda: torch.device("meta")], ids=["inference", "device"])
+def test_the_standard_holds_within_a_mode_that_no_setting_ends(
+    mode: Callable[[], AbstractContextManager[object]],
+) -> None:
+    def facts() -> tuple[object, ...]:
+        tensor = torch.ones(1, requires_grad=True) * 2
+        return (tensor.device.type, tensor.requires_grad, tensor.is_inference())
+
+    usual = facts()
+    with mode():
+        changed = facts()
+        assert changed != usual
+        with standard_settings():
+            assert facts() == usual
+        assert facts() == changed
+        with pytest.raises(ValueError, match="inside"), standard_settings():
+            raise ValueError("inside")
+        assert facts() == changed
+    assert facts() == usual

@@ -27,7 +27,15 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark),
         "torch.backends.cudnn.benchmark",
     ),
-    "precision": (lambda: torch.set_float32_matmul_precision("high"), r"torch.backends.cuda.matmul.fp32_precision"),
+    "precision": (lambda: torch.set_float32_matmul_precision("high"), "torch.backends.cuda.matmul.fp32_precision.*"),
+    "products on a processor": (
+        lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),  # type: ignore[attr-defined]
+        "torch.backends.mkldnn.matmul.fp32_precision",
+    ),
+    "autocast": (
+        lambda: torch.set_autocast_enabled("cpu", not torch.is_autocast_enabled("cpu")),
+        "torch's autocast on cpu",
+    ),
 }
 """Name -> the call, and what it changes."""
 

@@ -68,5 +68,6 @@ class LoadedDataset:
         if not numbers or min(numbers) < 0:
             raise ConfigError(f"indices={numbers[:5]} must be at least one whole number >= 0, such as range(4).")
         shape, usual = self._tasks[split]
-        source = self.data.tasks(shape, usual if seed is None else seed)
-        return source.episodes(split, torch.tensor(numbers))
+        with torch.device("cpu"):  # where the examples are, also within a block of another device
+            source = self.data.tasks(shape, usual if seed is None else seed)
+            return source.episodes(split, torch.tensor(numbers))

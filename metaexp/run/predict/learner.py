@@ -16,6 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Adapted, Examples
 from metaexp.data.classification.preprocessing import Pixels
+from metaexp.models.torch_settings import standard_settings
 from metaexp.run.initial.network import Interface
 
 Array = npt.ArrayLike | Tensor
@@ -65,6 +66,7 @@ class Learner:
         self._adapted: Adapted = None
         self._is_adapted = False
 
+    @standard_settings()
     def adapt(self, x: Array, y: Array) -> Learner:
         """Adapt to a task.
 
@@ -87,6 +89,7 @@ class Learner:
         found._is_adapted = True
         return found
 
+    @standard_settings()
     def scores(self, x: Array) -> npt.NDArray[np.float32]:
         """Return the scores (M, N) of each class in the order of ``names``, or the regression outputs (M, D_out).
 
@@ -227,4 +230,5 @@ def nonconformity(scores: Tensor) -> Tensor:
 def as_tensor(values: Array) -> Tensor:
     """Numbers as float32 on the CPU."""
     found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-    return found.detach().to("cpu", torch.float32)
+    found = found.detach().to("cpu", torch.float32)
+    return found.clone() if found.is_inference() else found  # inner steps need gradients, which such a tensor refuses

@@ -20,6 +20,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
 from metaexp.data.classification.preprocessing import Pixels
 from metaexp.data.regression.scales import Scales
+from metaexp.models.torch_settings import standard_settings
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.build import load_examples
@@ -72,6 +73,7 @@ class Predictions(NamedTuple):
     widths: npt.NDArray[np.float32] | None = None
 
 
+@standard_settings()
 def make_learner(place: RunFolder, settings: Settings, report: Report = warnings.warn) -> Learner:
     """Return a learner with the selected weights of a run.
 
@@ -102,6 +104,7 @@ def _pixels(settings: Settings) -> Pixels | None:
     return prepared.pixels if prepared is not None and prepared.size else None
 
 
+@standard_settings()
 def calibrate_run(
     learner: Learner,
     settings: Settings,
