@@ -50,7 +50,7 @@ def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
         if name not in names:
             near = get_close_matches(str(name), names, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise FaultError(f"key {where}{name} is unknown.{hint}")
+            raise FaultError(f"key {where}{name} is unknown.{hint} Perhaps a newer metaexp wrote it: then upgrade.")
     for field in fields(cls):
         if field.name not in content and "added" not in field.metadata:
             raise FaultError(f"key {where}{field.name} is missing.")
@@ -81,13 +81,25 @@ def read_part(cls: type[Any], path: Path, what: str, advice: str = "") -> Any:
     except FileNotFoundError as error:
         raise RunFolderError(f"{path.parent} is not {what}: it has no {path.name}.") from error
     except (ValueError, AttributeError, RecursionError) as error:  # a FaultError is a ValueError
-        raise RunFolderError(f"{path} is damaged: {error}.{advice}") from error
+        raise damaged(path, error, advice) from error
+
+
+def damaged(path: Path, error: Exception, advice: str = "") -> RunFolderError:
+    """Return the error about a damaged file: what is wrong in one sentence, and then what to do.
+
+    Args:
+        path: The file.
+        error: What its reader raised.
+        advice: Follows the sentence.
+    """
+    return RunFolderError(f"{path} is damaged: {str(error).rstrip('.')}.{advice}")
 
 
 def _value(hint: Any, value: Any, key: str) -> Any:
     """Check a value against a type, and make nested dataclasses. Raises FaultError."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
+        check_nested_numbers(value, key)
         return value
     if origin is Union or origin is types.UnionType:
         return _one_of(arguments, value, key)
@@ -122,6 +134,24 @@ def _number(hint: type[int] | type[float], value: float, key: str) -> int | floa
     if not abs(value) < _LARGEST:  # not a number, too
         raise FaultError(f"key {key} is {str(value)[:20]}; it must be a finite number of usual size.")
     return hint(value)
+
+
+def check_nested_numbers(content: Any, key: str = "") -> None:
+    """Raise FaultError where a number in nested lists and mappings is not finite, or of unusual size.
+
+    Args:
+        content: What a file holds.
+        key: Its key in the file; empty for the whole of it.
+    """
+    inner = [(key, content)]
+    while inner:
+        place, value = inner.pop()
+        if isinstance(value, dict):
+            inner += [(f"{place}.{name}" if place else str(name), item) for name, item in value.items()]
+        elif isinstance(value, list):
+            inner += [(f"{place}[{i}]", item) for i, item in enumerate(value)]
+        elif isinstance(value, (int, float)):
+            _number(type(value), value, place)
 
 
 def _one_of(arguments: tuple[Any, ...], value: Any, key: str) -> Any:
@@ -166,6 +196,19 @@ def check_not_negative(fields: Mapping[str, Any], keys: Sequence[str]) -> None:
             value = value.get(part) if isinstance(value, Mapping) else None
         if isinstance(value, int | float) and value < 0:
             raise FaultError(f"key {key} is {value!r}; it must be 0 or more.")
+
+
+def check_mappings(fields: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    """Raise FaultError where one of ``keys`` is there and is not a mapping.
+
+    Args:
+        fields: A mapping from a file.
+        keys: The keys to check.
+        where: Prefix of keys in messages.
+    """
+    for key in keys:
+        if not isinstance(fields.get(key, {}), Mapping):
+            raise FaultError(f"key {where}{key} is {fields[key]!r}; it must be a mapping.")
 
 
 def format_first_difference(found: Mapping[str, Any], record: Any, place: str, record_place: str) -> str:

@@ -13,7 +13,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.nested import sha256_of
 from metaexp.core.task_fit import is_stand_in
 from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCodeRecord, ParentRun
-from metaexp.results.reading import ADDED, FaultError, build, check_lengths, check_not_negative
+from metaexp.results.reading import ADDED, FaultError, build, check_lengths, check_mappings, check_not_negative
 
 RECORD_FILE = "record.json"
 FROZEN_FILE = "frozen.json"
@@ -21,6 +21,11 @@ FROZEN_FILE = "frozen.json"
 DIGEST = "digest"
 """The key of the digest of all other keys."""
 SCHEMA_VERSION = 1
+_SECTIONS = (
+    "train", "task", "eval", "augment", "device", "paths", "tracker",
+    "algorithm", "dataset", "model", "optimizer", "schedule", "clip",
+)  # fmt: skip
+"""Keys of a configuration whose values are mappings."""
 _SIZES = ("steps", "full_steps", "seconds", "val.ci95", "val.n_episodes", "test.ci95", "test.n_episodes")
 """Keys of numbers that are never below 0."""
 
@@ -284,6 +289,7 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         check_lengths(fields, ("name", "algorithm", "dataset", "model", "experiment", "group"), 500)
         check_not_negative(fields, _SIZES)
         record: RunRecord = build(RunRecord, fields)
+        check_mappings(record.config, _SECTIONS, "config.")
     except FaultError as fault:
         raise RunFolderError(f"{path}: {fault}") from fault
     if digest not in (None, now := sha256_of(fields)):

@@ -18,7 +18,7 @@ from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.nested import sha256_of
 from metaexp.results.beginning import ParentRun
-from metaexp.results.reading import ADDED, build
+from metaexp.results.reading import ADDED, build, damaged
 from metaexp.results.record import FROZEN_FILE
 
 _DIGEST = "sha256"
@@ -144,7 +144,7 @@ def read_frozen(folder: Path, expected: str | None = None) -> FrozenJob:
             raise RunFolderError(f"{path} is missing. {_ADVICE}") from error
         raise RunFolderError(f"{folder} is not the folder of a sweep's job: it has no {FROZEN_FILE}.") from error
     except (ValueError, AttributeError, TypeError, RecursionError) as error:  # a FaultError is a ValueError
-        raise RunFolderError(f"{path} is damaged: {error}. {_ADVICE}") from error
+        raise damaged(path, error, f" {_ADVICE}") from error
     for digest in (named, expected):
         if digest not in (None, found):
             raise RunFolderError(

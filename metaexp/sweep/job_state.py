@@ -14,7 +14,7 @@ from typing import Literal
 from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.disk.locks import LockedError, acquire, is_locked
 from metaexp.core.errors import RunFolderError
-from metaexp.results.reading import FaultError, build
+from metaexp.results.reading import FaultError, build, damaged
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 
 STATE_FILE = "job_state.json"
@@ -133,7 +133,7 @@ def read_note(folder: Path) -> Note | None:
     except FileNotFoundError:
         return None
     except (ValueError, AttributeError, FaultError) as error:
-        raise RunFolderError(f"{path} is damaged: {error}. Remove it, and give the same command again.") from error
+        raise damaged(path, error, " Remove it, and give the same command again.") from error
     return note
 
 

@@ -64,6 +64,24 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         r"dataset has 9000 characters; names have at",
     ),
     "status": (_damage(status="done"), r"key status is 'done'; allowed: 'running', 'completed'"),
+    "not a number in the configuration": (
+        _damage(config={"algorithm": {"inner_lr": [0.1, float("nan")]}}),
+        r"key config\.algorithm\.inner_lr\[1\] is nan; it must be a finite number of usual size",
+    ),
+    "an infinite number in the configuration": (
+        _damage(config={"train": {"steps": float("-inf")}}),
+        r"key config\.train\.steps is -inf; it must be a finite",
+    ),
+    "a huge number in the configuration": (
+        _damage(config={"seed": 10**400}),
+        r"key config\.seed is 1000.* of usual size",
+    ),
+    "a section that is a number": (_damage(config={"train": 3}), r"key config\.train is 3; it must be a mapping"),
+    "a section that is null": (_damage(config={"model": None}), r"key config\.model is None; it must be a mapping"),
+    "a key of a newer version": (
+        _damage(joules=1.0),
+        r"key joules is unknown\. .*Perhaps a newer metaexp wrote it: then upgrade",
+    ),
     "newer": (_damage(schema_version=2), r"schema_version is 2; this version of metaexp reads 1\. A newer metaexp"),
     "no version": (lambda c: c.pop("schema_version"), r"schema_version is None"),
     "true for version 1": (_damage(schema_version=True), r"schema_version is True"),

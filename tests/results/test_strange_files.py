@@ -50,3 +50,11 @@ def test_a_record_that_is_very_large_is_refused(tmp_path: Path) -> None:
     os.truncate(tmp_path / "record.json", 1 << 40)
     with pytest.raises(RunFolderError, match="has 1099511627776 bytes; at most"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"n_way": 5, "k_shot": 1, "n_query": "many"}', '{"n_way": 5', "{}"])
+def test_what_is_damaged_is_said_in_one_sentence(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "task.json"
+    path.write_text(content)
+    with pytest.raises(RunFolderError, match=r"task\.json is damaged: .*[^.]\. Restore it$"):
+        read_part(Task, path, "a task", " Restore it")
