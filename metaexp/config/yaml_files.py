@@ -12,6 +12,7 @@ from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
 from metaexp.core.disk.files import is_special, open_regular, reason
 from metaexp.core.errors import RunFolderError
+from metaexp.results.reading import FaultError, check_nested_numbers
 
 _MOST_BYTES = 500_000
 _MOST_NODES = 100_000
@@ -106,7 +107,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         path: The file. Links and special files are refused.
 
     Raises:
-        RunFolderError: The file cannot be read, or is not a mapping.
+        RunFolderError: The file cannot be read, is not a mapping, or has a number that is not finite.
     """
     try:
         open_regular(path).close()
@@ -117,6 +118,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise RunFolderError(explain_unreadable(path, error)) from error
     if not isinstance(found, dict):
         raise RunFolderError(f"{path} cannot be read: it has no keys.")
+    try:
+        check_nested_numbers(found)
+    except FaultError as fault:
+        raise RunFolderError(f"{path}: {fault}") from fault
     return {str(key): value for key, value in found.items()}
 
 

@@ -30,3 +30,12 @@ def resume_command(path: Path) -> str:
         path: The run folder.
     """
     return shlex.join(["metaexp", "train", *trust_of_run(path), f"resume={path}"])
+
+
+def repeat_command(path: Path) -> str:
+    """Return the command that repeats a run in a new folder, quoted for a shell.
+
+    Args:
+        path: The run folder.
+    """
+    return shlex.join(["metaexp", "reproduce", *trust_of_run(path), str(path)])

@@ -18,6 +18,7 @@ from metaexp.core.errors import ExitCode, MachineError, RunFolderError
 from metaexp.results.record import read_record
 from metaexp.run.evaluation import evaluate as evaluate_module
 from metaexp.run.evaluation.evaluate import evaluate_run
+from metaexp.run.folder import RunFolder
 from metaexp.run.integrity import _check_choices, check_run_files
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
@@ -59,6 +60,22 @@ def test_an_edited_configuration_is_refused(finished: Path, silent: Lines, key: 
     with pytest.raises(RunFolderError, match=r"changed since the run began: config\.yaml") as refused:
         evaluate_run(finished, display=silent)
     assert refused.value.exit_code == ExitCode.RUN_FOLDER
+
+
+@pytest.mark.parametrize("number", [".nan", "-.inf", "1" + "0" * 400])
+def test_a_number_in_the_configuration_that_no_run_has_is_refused_by_every_reader(
+    finished: Path, silent: Lines, number: str
+) -> None:
+    change(finished / "config.yaml", "inner_lr: 0.1", f"inner_lr: {number}")
+    record = read_record(finished)
+    readers: list[Callable[[], object]] = [
+        lambda: evaluate_run(finished, display=silent),
+        lambda: check_run_files(finished, record),
+        lambda: RunFolder(finished).load_settings(),
+    ]
+    for read in readers:
+        with pytest.raises(RunFolderError, match=r"config\.yaml: key algorithm\.inner_lr is .*must be a finite number"):
+            read()
 
 
 @pytest.mark.parametrize("group", ["algorithm", "model", "dataset", "experiment"])

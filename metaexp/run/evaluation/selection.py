@@ -11,13 +11,14 @@ from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.models.base import unknown_like, weights_of
 from metaexp.results.checkpoint_values import OF_BEST, OF_STATE, check_values
+from metaexp.results.record import read_record
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, DamagedError, read
 from metaexp.run.folder import RunFolder
 from metaexp.run.initial.network import Interface
 from metaexp.run.integrity import check_weights
 from metaexp.run.outputs import Outputs
-from metaexp.run.own_options import resume_command
+from metaexp.run.own_options import repeat_command, resume_command
 from metaexp.run.state import Best, TrainState, Weights, load_weights
 
 
@@ -110,9 +111,7 @@ def selected(folder: RunFolder, config: Mapping[str, Any]) -> Selected:
         try:
             weights, values = read(folder.best)
         except DamagedError as error:
-            raise RunFolderError(
-                f"{error} Continue the run with {resume_command(folder.path)} to write it again."
-            ) from error
+            raise RunFolderError(f"{error} {_advice(folder)}") from error
         check_values(folder.best, values, OF_BEST)
         check_weights(folder.best, values, config)
         return Selected(values["step"], weights, _interface(values))
@@ -121,10 +120,31 @@ def selected(folder: RunFolder, config: Mapping[str, Any]) -> Selected:
         base = folder.checkpoints / step_name(checkpoint.step)
         check_values(base, checkpoint.values, OF_STATE)
     if checkpoint is None or checkpoint.values["best"] is None:
-        raise RunFolderError(f"{folder.path} has no weights to evaluate: the run has not been validated yet.")
+        raise RunFolderError(f"{folder.path} has no weights to evaluate: {_why_none(folder)}")
     check_weights(base, checkpoint.values, config)
     weights = {name.removeprefix("best/"): t for name, t in checkpoint.tensors.items() if name.startswith("best/")}
     return Selected(checkpoint.values["best"][0], weights, _interface(checkpoint.values))
+
+
+def _why_none(folder: RunFolder) -> str:
+    if not _is_completed(folder):
+        return "the run has not been validated yet."
+    return f"{folder.checkpoints} is missing or has lost files. {_advice(folder)}"
+
+
+def _advice(folder: RunFolder) -> str:
+    """How to have the selected weights of a run again."""
+    if not _is_completed(folder):
+        return f"Continue the run with {resume_command(folder.path)} to write them again."
+    repeat = repeat_command(folder.path)
+    return f"The run is complete, so resume does not write them again. Restore them, or repeat the run: {repeat}"
+
+
+def _is_completed(folder: RunFolder) -> bool:
+    try:
+        return read_record(folder.path).status == "completed"
+    except RunFolderError:
+        return False
 
 
 def _interface(values: Mapping[str, Any]) -> Interface:

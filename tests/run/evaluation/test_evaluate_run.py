@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -200,8 +201,25 @@ def test_a_run_without_validation_has_no_weights_to_test(
 def test_damaged_weights_are_refused(regression: tuple[RunRecord, Path]) -> None:
     path = regression[1] / "checkpoints" / "best.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(RunFolderError, match=r"best is damaged.*what its manifest says"):
+    with pytest.raises(
+        RunFolderError, match=r"best is damaged.*what its manifest says.*repeat the run: metaexp reproduce"
+    ):
         evaluated(regression[1])
+    shutil.rmtree(path.parent)
+    with pytest.raises(
+        RunFolderError, match=r"checkpoints is missing or has lost files\. The run is complete, .*reproduce"
+    ):
+        evaluated(regression[1])
+
+
+def test_damaged_weights_of_an_interrupted_run_can_be_written_again(
+    tiny: ModuleType, tmp_path: Path, stop_after: Callable[..., Lines]
+) -> None:
+    with pytest.raises(Interrupted):
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=stop_after(7))
+    (tmp_path / "run" / "checkpoints" / "best.json").write_text("[]")
+    with pytest.raises(RunFolderError, match=r"best is damaged.*Continue the run with metaexp train .*resume="):
+        evaluated(tmp_path / "run")
 
 
 def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
