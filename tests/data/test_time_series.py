@@ -89,7 +89,51 @@ def test_no_window_has_a_missing_value_and_what_is_left_out_is_said(tmp_path, em
     loaded = dataset().load(write(tmp_path, rows=rows), said.append)
     assert len(loaded.x) == N_SERIES * (STEPS // 6) - 1
     assert all_examples(loaded).isfinite().all()
-    assert said[-1].endswith("mine.csv: 1 windows with missing values.")
+    assert said[-1].endswith("mine.csv: 1 window with missing values.")
+
+
+def uneven(folder, times, ending, **changes):
+    """The warnings of steps that are not equally long, in a file whose series have these times."""
+    series, when = np.repeat([f"s{n}" for n in range(N_SERIES)], len(times)), list(times) * N_SERIES
+    if ending == "npz":
+        as_array = np.array(when, "datetime64[s]" if isinstance(when[0], str) else None)
+        np.savez(folder / "mine.npz", series=series, values=np.arange(len(when)) * 1.0, time=as_array)
+    else:
+        write(folder, "series,time,v", [f"{series[i]},{time},{i}" for i, time in enumerate(when)])
+    said = []
+    dataset(f"mine.{ending}", **changes).load(folder, said.append)
+    return [line for line in said if "longer or shorter" in line]
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+@pytest.mark.parametrize("unit", [1, 0.1, 3_600_000_000_000])
+def test_windows_across_a_gap_in_time_are_warned_of(tmp_path, ending, unit):
+    even = [step * unit for step in range(STEPS)]
+    assert uneven(tmp_path, even, ending) == []
+    gap = even[:20] + [time + 30 * unit for time in even[20:]]
+    (warning,) = uneven(tmp_path, gap, ending)
+    assert f"mine.{ending}: {N_SERIES} of {N_SERIES * (STEPS // 6)} windows go across a step" in warning
+    assert f"such as in series s0 from {gap[19]} to {gap[20]}. " in warning
+    assert f"{N_SERIES * 5} of" in uneven(tmp_path, gap, ending, stride=1)[0]
+    at_the_border = even[:18] + [time + 30 * unit for time in even[18:]]
+    assert uneven(tmp_path, at_the_border, ending) == []
+    assert len(uneven(tmp_path, [*even[:20], even[19] + 0.25 * unit, *even[20:]], ending)) == 1
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_months_are_equally_long_and_days_without_weekends_are_not(tmp_path, ending):
+    months = [f"{2020 + month // 12}-{month % 12 + 1:02d}-01" for month in range(30)]
+    assert uneven(tmp_path, months, ending) == []
+    (warning,) = uneven(tmp_path, [f"2026-01-{day:02d}" for day in range(5, 31) if day % 7 not in (3, 4)], ending)
+    assert "from 2026-01-09" in warning
+    assert "to 2026-01-12" in warning
+
+
+def test_no_window_goes_across_steps_that_are_written_as_missing(tmp_path):
+    rows = [f"s{n},{t},{'' if 20 <= t < 30 else t}" for n in range(N_SERIES) for t in range(STEPS)]
+    said = []
+    dataset().load(write(tmp_path, "series,time,v", rows), said.append)
+    assert not any("longer or shorter" in line for line in said)
 
 
 def test_some_columns_are_forecast_from_all(tmp_path):
@@ -195,7 +239,7 @@ def test_the_column_that_loses_digits_is_named(tmp_path, ending):
     dataset(f"mine.{ending}").load(tmp_path, lines.append)
     (warning,) = [line for line in lines if "float32 rounds" in line]
     assert "float32 rounds 1 by" in warning
-    assert any("1 windows with missing values" in line for line in lines)
+    assert any("1 window with missing values" in line for line in lines)
 
 
 @pytest.mark.parametrize("ending", ["csv", "npz"])

@@ -24,6 +24,7 @@ from metaexp.data.regression.columns import (
     splits_of_tasks,
     text_array,
 )
+from metaexp.data.regression.time_steps import StepTimes, uneven_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,19 +45,28 @@ class SeriesContent(NamedTuple):
         targets: The columns that are forecast, as numbers below D.
         splits: The series of each split; None where the file does not say.
         notes: Lines that say which columns are used, and what float32 loses.
+        times: Series -> the times of its steps; None where the file has none.
     """
 
     series: dict[str, Floats]
     targets: tuple[int, ...]
     splits: dict[Split, list[str]] | None
     notes: tuple[str, ...] = ()
+    times: dict[str, StepTimes] | None = None
+
+
+class _Times(NamedTuple):
+    """The times of all steps, as numbers and as they are written."""
+
+    numbers: list[float | int]
+    written: list[str]
 
 
 class _Steps(NamedTuple):
     """The steps of all series, in the order of the file."""
 
     names: list[str]
-    times: list[float | int] | None
+    times: _Times | None
     values: npt.NDArray[Any]
     columns: list[str]
     splits: list[str] | None
@@ -93,22 +103,28 @@ def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str]
     rows: dict[str, list[int]] = {}
     for number, name in enumerate(steps.names):
         rows.setdefault(name, []).append(number)
+    times = None
+    if steps.times is not None:
+        rows = {name: _in_order(name, found, steps.times.numbers, path) for name, found in rows.items()}
+        times = {name: _step_times(found, steps.times) for name, found in rows.items()}
     numbers = steps.values.astype(np.float32)
-    series = {name: numbers[_in_order(name, np.array(found), steps.times, path)] for name, found in rows.items()}
+    series = {name: numbers[found] for name, found in rows.items()}
     places = tuple(steps.columns.index(name) for name in chosen)
-    notes = steps.notes + lost_digits(steps.values, steps.names, steps.columns, path)
-    return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"), tuple(notes))
+    notes = tuple(steps.notes + lost_digits(steps.values, steps.names, steps.columns, path))
+    return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"), notes, times)
 
 
-def _in_order(name: str, rows: Any, times: list[float | int] | None, path: Path) -> Any:
-    """The rows (T,) of a series in the order of time."""
-    if times is None:
-        return rows
-    when = [times[row] for row in rows]
-    order = sorted(range(len(when)), key=when.__getitem__)
-    if any(when[a] == when[b] for a, b in pairwise(order)):
+def _in_order(name: str, rows: Sequence[int], times: Sequence[float | int], path: Path) -> list[int]:
+    """The rows (T) of a series in the order of time."""
+    order = sorted(rows, key=times.__getitem__)
+    if any(times[a] == times[b] for a, b in pairwise(order)):
         raise DataError(f"{path}: series {name} has two lines with the same time. Give each step a time of its own.")
-    return rows[order]
+    return order
+
+
+def _step_times(rows: Sequence[int], times: _Times) -> StepTimes:
+    """The times of a series, whose rows (T) are in order."""
+    return StepTimes([times.written[row] for row in rows], uneven_steps([times.numbers[row] for row in rows]))
 
 
 def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
@@ -132,7 +148,8 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
     times = None
     if "time" in header:
         time = header.index("time")
-        times = [_time(row[time].strip(), line, path) for line, row in lines]
+        written = [row[time].strip() for _, row in lines]
+        times = _Times([_time(text, line, path) for text, (line, _) in zip(written, lines, strict=True)], written)
     splits = [row[header.index("split")] for _, row in lines] if "split" in header else None
     cells = {name: [row[place] for _, row in lines] for place, name in enumerate(header)}
     notes = unused(cells, {*_RESERVED, *columns} & {*header}, _RESERVED, path)
@@ -187,9 +204,12 @@ def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
         when = arrays["time"]
         if when.ndim != 1 or when.dtype.kind not in "fiuM" or not np.isfinite(when).all():
             raise DataError(f"{path}: time is {when.dtype} of shape {when.shape}; it must be a number for each step.")
-        times = (when.astype(np.int64) if when.dtype.kind == "M" else when).tolist()
+        numbers = when.astype(np.int64) if when.dtype.kind == "M" else when
+        times = _Times(numbers.tolist(), list(map(str, when)))
     splits = text_array(arrays, "split", path) if "split" in arrays else None
-    require_equal_lengths({"series": names, "values": table, "time": times, "split": splits}, "steps", path)
+    require_equal_lengths(
+        {"series": names, "values": table, "time": times and times.numbers, "split": splits}, "steps", path
+    )
     texts = {
         name: array.tolist() if array.dtype.kind == "U" and array.ndim == 1 else None for name, array in arrays.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,11 @@ from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.data.regression.series_file import SeriesContent
 from metaexp.data.regression.table_file import TableContent
+from metaexp.data.regression.time_steps import StepTimes
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float32]
 
 
 def windows(content: SeriesContent, length: int, horizon: int, stride: int, path: Path) -> TableContent:
@@ -33,9 +33,11 @@ def windows(content: SeriesContent, length: int, horizon: int, stride: int, path
     import numpy as np
 
     x, y, names, without, missing = [], [], [], [], 0
+    crossing: dict[str, npt.NDArray[np.int64]] = {}
     for name, values in content.series.items():
-        inputs, targets = _cut(values, length, horizon, stride)
-        targets = targets[:, :, list(content.targets)]
+        starts = np.arange(max(0, (len(values) - length - horizon) // stride + 1)) * stride
+        inputs = values[starts[:, None] + np.arange(length)]
+        targets = values[starts[:, None] + length + np.arange(horizon)][:, :, list(content.targets)]
         whole = ~(np.isnan(inputs).any((1, 2)) | np.isnan(targets).any((1, 2)))
         missing += int((~whole).sum())
         x.append(inputs[whole])
@@ -43,28 +45,38 @@ def windows(content: SeriesContent, length: int, horizon: int, stride: int, path
         names.extend([name] * len(x[-1]))
         if not len(x[-1]):
             without.append(name)
+        elif content.times is not None:
+            crossing[name] = starts[whole][content.times[name].crossing(starts[whole], length + horizon)]
     if not names:
         longest = max(map(len, content.series.values()))
         raise DataError(
             f"{path}: no series has a window of dataset.length={length} and dataset.horizon={horizon} without a "
             f"missing value; the longest series has {counted(longest, 'step')}. Lower these."
         )
-    left_out = (f"Left out of {path}: {missing} windows with missing values.",) if missing else ()
+    left_out = (f"Left out of {path}: {counted(missing, 'window')} with missing values.",) if missing else ()
     return TableContent(
         np.concatenate(x),
         np.concatenate(y),
         names,
         content.splits,
         tuple(without),
-        content.notes + left_out,
+        (*content.notes, *left_out, *_uneven(content.times or {}, crossing, len(names), path)),
         content.targets,
     )
 
 
-def _cut(values: Floats, length: int, horizon: int, stride: int) -> tuple[Floats, Floats]:
-    """What is given (B, length, D) and what follows (B, horizon, D) in each window of a series (T, D)."""
-    import numpy as np
-
-    count = max(0, (len(values) - length - horizon) // stride + 1)
-    starts = np.arange(count)[:, None] * stride
-    return values[starts + np.arange(length)], values[starts + length + np.arange(horizon)]
+def _uneven(
+    times: Mapping[str, StepTimes], crossing: Mapping[str, npt.NDArray[np.int64]], n_windows: int, path: Path
+) -> list[str]:
+    """A warning if windows go across steps of another length; ``crossing`` has the starts of these in each series."""
+    n_crossing = sum(map(len, crossing.values()))
+    if not n_crossing:
+        return []
+    name, starts = next((name, starts) for name, starts in crossing.items() if len(starts))
+    return [
+        f"Warning: {path}: {n_crossing:,} of {counted(n_windows, 'window')} go across a step that is longer or shorter "
+        f"than most, such as in series {name} {times[name].first_uneven(int(starts[0]))}. Windows take all steps as "
+        "equally long. Give each step that was not recorded a line with its time and an empty value (nan in an .npz), "
+        "and no window goes across it. If the steps are meant to follow each other so, as days without weekends do, "
+        "leave out the times, with the lines in order."
+    ]
