@@ -12,6 +12,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.nested import values_by_key
 
 _KEYS = ("eval.", "task.", "dataset.")
+_OF_A_TEST = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_query")
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,44 @@ def check_banks(groups: Sequence[Group]) -> None:
     Raises:
         RunFolderError: A group was tested on several banks. The message names banks, runs and what differs.
     """
-    problems = [_problem(group) for group in groups if len(by_bank(group.runs)) > 1]
-    if problems:
-        raise RunFolderError(
-            "\n".join(
-                [
-                    *problems,
-                    "Only runs tested on the same episodes are compared. --retest tests the odd ones again, on the "
-                    "bank of the most runs; or leave them out.",
-                ]
-            )
+    odd = [found for group in groups if (found := odd_runs(group)) is not None]
+    if odd:
+        raise RunFolderError("\n".join([*(_problem(found.group) for found in odd), _advice(odd)]))
+
+
+def overrides_for(run: GatheredRun, model: GatheredRun) -> list[str]:
+    """Return the overrides with which ``run`` is tested on the episodes of ``model``.
+
+    Args:
+        run: The run to test.
+        model: The run whose episodes are wanted.
+    """
+    own, wanted = values_by_key(run.record.config), values_by_key(model.record.config)
+    return [f"{key}={wanted[key]}" for key in _OF_A_TEST if own.get(key) != wanted.get(key)]
+
+
+def _is_helped(run: GatheredRun, model: GatheredRun) -> bool:
+    """Whether ``--retest`` can give a run the test episodes of another: its data are the same, the test is not.
+
+    It measures the run's own task and metric, not a later test or a metric of ``eval.metrics``.
+    """
+    own_metrics = [score.metric for score in (run.record.test, run.record.val) if score is not None]
+    is_own_test = not run.is_later and run.test.metric in own_metrics
+    return is_own_test and run.record.data_hash == model.record.data_hash and bool(overrides_for(run, model))
+
+
+def _advice(odd: Sequence[OddRuns]) -> str:
+    pairs = [(run, found.model) for found in odd for run in found.runs]
+    hopeless = dict.fromkeys(run.folder.name for run, model in pairs if not _is_helped(run, model))
+    advice = ["Only runs tested on the same episodes are compared."]
+    if hopeless:
+        advice.append(f"Leave out {listed(list(hopeless), 3)}, or the runs that these differ from.")
+    if len(hopeless) < len({run.folder.name for run, _ in pairs}):
+        which = "the other odd ones" if hopeless else "the odd ones"
+        advice.append(
+            f"`metaexp compare --retest` tests {which} again, on the bank of the most runs; or leave them out."
         )
+    return " ".join(advice)
 
 
 def _problem(group: Group) -> str:

@@ -261,6 +261,40 @@ def test_other_test_episodes_are_refused_and_the_message_says_which(make_run: Ma
     check_banks(group(gather([tmp_path / "sweep" / "m0", tmp_path / "sweep" / "m1"]).runs))
 
 
+def advice(*paths: Path, metric: str | None = None) -> str:
+    with pytest.raises(RunFolderError) as caught:
+        check_banks(group(gather(paths, metric).runs))
+    return str(caught.value).splitlines()[-1]
+
+
+def test_a_new_test_is_offered_only_where_it_gives_the_same_episodes(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed, folder=f"m{seed}")
+    make_run("maml", 2, n=100, folder="longer")
+    make_run("maml", 3, data_hash="e" * 64, episode_bank="e" * 64, folder="data")
+    make_run("maml", 4, n=100, data_hash="e" * 64, episode_bank="d" * 64, folder="both")
+    make_run("maml", 5, episode_bank="c" * 64, folder="version")
+    most = [tmp_path / "sweep" / f"m{seed}" for seed in range(2)]
+
+    def says(*odd: str) -> str:
+        return advice(*most, *(tmp_path / "sweep" / name for name in odd))
+
+    assert "--retest` tests the odd ones again" in says("longer")
+    for name in ("data", "both", "version"):
+        assert says(name).endswith(f"Leave out {name}, or the runs that these differ from.")
+    assert "Leave out data, version, or the" in says("data", "version")
+    mixed = says("longer", "data")
+    assert "Leave out data, or the runs that these differ from. `metaexp compare --retest` tests the other odd" in mixed
+
+
+def test_no_new_test_is_offered_of_a_further_metric(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed, n in ((0, 80), (1, 80), (2, 100)):
+        folder = make_run("maml", seed, n=n, metrics=[Score("nll", 0.5, 0.0, n)])
+        (folder / "test_metrics.csv").write_text("episode,nll\n" + "".join(f"{i},0.5\n" for i in range(n)))
+    assert "--retest" in advice(tmp_path / "sweep")
+    assert "--retest" not in advice(tmp_path / "sweep", metric="nll")
+
+
 def test_what_makes_a_comparison_unfair_is_shown_first(make_run: MakeRun, tmp_path: Path) -> None:
     for seed in range(2):
         make_run("maml", seed, config={"train.steps": 100, "algorithm.inner_lr": 0.1})

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from metaexp.compare.banks import OddRuns, odd_runs
+from metaexp.compare.banks import OddRuns, odd_runs, overrides_for
 from metaexp.compare.gather import GatheredRun, with_test
 from metaexp.compare.rows import group
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.core.nested import values_by_key
 from metaexp.results.episodes import read_episodes, tested_episodes
 from metaexp.results.evaluations import evaluations
 from metaexp.run.evaluation.evaluate import evaluate_run
-
-_KEYS = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_query")
 
 
 def evaluate_on_common_bank(runs: Sequence[GatheredRun], config_dir: Path | None) -> list[GatheredRun]:
@@ -44,17 +41,6 @@ def evaluate_on_common_bank(runs: Sequence[GatheredRun], config_dir: Path | None
             for run in odd.runs:
                 replaced[id(run)] = _earlier(run, odd.model) or _tested(run, odd, config_dir)
     return [replaced.get(id(run), run) for run in runs]
-
-
-def overrides_for(run: GatheredRun, model: GatheredRun) -> list[str]:
-    """Return the overrides with which ``run`` is tested on the episodes of ``model``.
-
-    Args:
-        run: The run to test.
-        model: The run whose episodes are wanted.
-    """
-    own, wanted = values_by_key(run.record.config), values_by_key(model.record.config)
-    return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
 
 
 def _tested(run: GatheredRun, odd: OddRuns, config_dir: Path | None) -> GatheredRun:
