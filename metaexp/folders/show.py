@@ -39,6 +39,7 @@ from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
+from metaexp.run.folder import existing
 from metaexp.run.own_options import trust_of_run
 from metaexp.sweep.folder import open_sweep
 from metaexp.sweep.job_state import LOG_FILE
@@ -99,7 +100,11 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
     parts += _format_choices(found.path, state)
     parts += _format_settings(found.path, state, config_dir)
     parts += _format_files(found.path, row.facts["size"])
-    return "\n".join(part for part in [*parts, format_next(_next(found, state))] if part)
+    next_steps = _next(found, state)
+    if next_steps and _needs_settings(found, state) and (problem := _problem_of_settings(found.path)):
+        next_steps = []
+        parts.append(f"It cannot be continued, tested or reproduced: {plain(problem)[:500]}")
+    return "\n".join(part for part in [*parts, format_next(next_steps)] if part)
 
 
 def _format_results(folder: Path, record: RunRecord) -> list[str]:
@@ -204,6 +209,20 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _needs_settings(found: Found, state: RunState) -> bool:
+    """Whether the next commands of a run read its configuration. Those of its sweep or search read their own."""
+    return state.state == "completed" or (found.owner is None and state.state in ("stopped", "failed"))
+
+
+def _problem_of_settings(folder: Path) -> str:
+    """Why the configuration of a run cannot be read, which continues, tests and repeats it; "" if it can."""
+    try:
+        existing(folder).read_config()
+    except RunFolderError as error:
+        return first_line(error)
+    return ""
+
+
 def _next(found: Found, state: RunState) -> list[Step]:
     folder = found.path
     if state.state == "running":
@@ -259,4 +278,5 @@ def _next_of_owner(found: Found, state: str, states: Sequence[str], again: Seque
         return steps
     names = [name for name, number in report.numbers.items() if report.best and number == report.best[0]]
     best = [found.path / name for name in names if kind_of(found.path / name) == "run"]
-    return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in best)]
+    readable = [path for path in best if not _problem_of_settings(path)]
+    return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in readable)]

@@ -77,7 +77,7 @@ def test_jobs_and_trials_are_listed_with_jobs_with_a_filter_and_for_their_own_fo
         (["status=waiting"], 1),
         (["algorithm.first_order=false"], 7),
         (["algorithm.first_order=true"], 0),
-        (["optimizer=adam"], 2),
+        (["optimizer=adam"], 4),
         (["optimizer=sgd"], 0),
         (["test=null"], 5),
         (["algorithm=MAML"], 0),

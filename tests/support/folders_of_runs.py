@@ -56,11 +56,17 @@ def a_record(status: str = "completed", seed: int = 0, test: float | None = 0.5,
     return replace(made, **fields)
 
 
+def write_settings(folder: Path) -> None:
+    """Write the two files of a run's configuration."""
+    (folder / "choices.yaml").write_text("algorithm: maml\ndataset: glyphs\noptimizer: adam\n")
+    (folder / "config.yaml").write_text(json.dumps(CONFIG))
+
+
 def write_run(folder: Path, record: RunRecord | None = None) -> Path:
     """Write the folder of a run, with files of 1,000 bytes beside the record."""
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "best.safetensors").write_bytes(bytes(1000))
-    (folder / "choices.yaml").write_text("algorithm: maml\ndataset: glyphs\noptimizer: adam\n")
+    write_settings(folder)
     (folder / "run.log").write_text("hello\n")
     write_record(record or a_record(), folder)
     return folder
@@ -94,6 +100,7 @@ def write_search(folder: Path, *, is_done: bool = True) -> Path:
     for number, val in enumerate((0.4, 0.7)):
         inner = sweep.add(a_job(number))
         write_record(a_record(seed=number, test=None, val=Score("accuracy", val, 0.01, 200)), inner)
+        write_settings(inner)
     trials = [{"number": n, "state": "complete", "value": v, "folder": a_job(n).name} for n, v in ((0, 0.4), (1, 0.7))]
     report = {"metric": "val/accuracy", "is_done": is_done, "best": 1, "trials": trials}
     (folder / "search.json").write_text(json.dumps(report))

@@ -131,6 +131,37 @@ def test_the_next_command_depends_on_the_state(tmp_path: Path, capsys: pytest.Ca
     assert "next:" not in out
 
 
+@pytest.mark.parametrize("status", ["completed", "interrupted", "failed", "running"])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.yaml", None, "it has no config.yaml"),
+        ("choices.yaml", None, "choices.yaml cannot be read"),
+        ("config.yaml", "a: [", "config.yaml"),
+    ],
+)
+def test_a_run_whose_configuration_is_lost_is_not_offered_to_be_continued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: str, name: str, content: str | None, message: str
+) -> None:
+    run = write_run(tmp_path / "run", a_record(status))
+    assert "\nnext:\n" in shown(capsys, run)
+    (run / name).unlink()
+    if content is not None:
+        (run / name).write_text(content)
+    out = shown(capsys, run)
+    assert "next:" not in out
+    (line,) = [line for line in out.splitlines() if line.startswith("It cannot be continued, tested or reproduced: ")]
+    assert message in line
+
+
+def test_the_best_trial_of_a_search_is_tested_only_with_its_configuration(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "metaexp evaluate" in shown(capsys, "outputs/searches/rates")
+    Path("outputs/searches/rates/001-maml-glyphs-seed1/config.yaml").unlink()
+    assert "metaexp evaluate" not in shown(capsys, "outputs/searches/rates")
+
+
 def test_a_sweep_and_a_search_are_shown_with_their_jobs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(capsys, "outputs/sweeps/seeds")
     assert out.startswith("outputs/sweeps/seeds: failed, 3 jobs, ")
