@@ -11,7 +11,7 @@ import numpy as np
 
 from metaexp.compare.banks import check_banks
 from metaexp.compare.budget import tasks_per_step
-from metaexp.compare.differences import Difference, differing_settings
+from metaexp.compare.differences import Difference, differing_settings, settings_of_names
 from metaexp.compare.domains import with_domains
 from metaexp.compare.gather import GatheredRun, LeftOut
 from metaexp.compare.learning import read_histories
@@ -141,6 +141,7 @@ class ComparedRuns:
         left_out: The run folders that are not compared, and the learning curves that cannot be read.
         command: The command that made it.
         histories: The scalars of training, by run folder, of every run whose file of them can be read.
+        unlike: Metric -> name of a row -> settings in which its rows differ between the tables of this metric.
     """
 
     title: str
@@ -148,6 +149,7 @@ class ComparedRuns:
     left_out: list[LeftOut]
     command: str
     histories: Mapping[Path, History]
+    unlike: Mapping[str, Mapping[str, list[str]]]
 
     @property
     def labels(self) -> list[str]:
@@ -182,7 +184,7 @@ def compare(
     tables = [_table(item, rows(item.runs, by, decide), decide) for item in groups]
     given = set(map(id, runs))
     histories, unread = read_histories([run for item in groups for run in item.runs if id(run) in given])
-    return ComparedRuns(title, tables, [*left_out, *unread], command, histories)
+    return ComparedRuns(title, tables, [*left_out, *unread], command, histories, _unlike(tables, decide))
 
 
 def _table(item: Group, members: Sequence[RowOfRuns], decide: Decide) -> Table:
@@ -208,6 +210,15 @@ def _table(item: Group, members: Sequence[RowOfRuns], decide: Decide) -> Table:
         pairs=verdicts.pairs,
         differences=differing_settings(ordered, decide),
     )
+
+
+def _unlike(tables: Sequence[Table], decide: Decide) -> dict[str, dict[str, list[str]]]:
+    """The settings in which rows of one name differ between the tables of a metric, which are shown together."""
+    rows_of: dict[str, dict[str, list[RowOfRuns]]] = {table.metric: {} for table in tables}
+    for table in tables:
+        for row in table.rows:
+            rows_of[table.metric].setdefault(row.name, []).append(RowOfRuns(row.label, row.runs, row.pooled))
+    return {metric: settings_of_names(named, decide) for metric, named in rows_of.items()}
 
 
 def _names(members: Sequence[RowOfRuns]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ from metaexp.results.display.wording import format_batch_norm, format_device
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
 
+_OF_TABLE = ("dataset.", "eval.episodes", "eval.seed", "trained_on", "data hash", "schedule of the experiment")
+"""What keys begin with that belong to the data and the test of a table."""
+_OF_RUNS = ("steps done", "code", "torch", "device")
+"""Conditions of single runs that are not settings."""
 _SKIPPED = ("seed", "algorithm._target_", OF_TEST)
 
 
@@ -64,6 +68,26 @@ def differing_settings(members: Sequence[RowOfRuns], decide: Decide) -> list[Dif
             values = [_shown(row, key) for row in leaves]
             found.append(Difference(key, values, own=key.startswith("algorithm.")))
     return sorted(found, key=lambda difference: (difference.own, not is_of_task(difference.key)))
+
+
+def settings_of_names(rows_of: Mapping[str, Sequence[RowOfRuns]], decide: Decide) -> dict[str, list[str]]:
+    """Return the settings in which the rows of one name differ between tables, by name; without names that have none.
+
+    Tables differ in their data and their task, so settings of these are left out, and so is what single runs had.
+
+    Args:
+        rows_of: Name -> the row of that name in each table.
+        decide: Returns the part of a configuration that decides numbers.
+    """
+    found = {
+        name: [item.key for item in differing_settings(members, decide) if not _may_differ(item.key)]
+        for name, members in rows_of.items()
+    }
+    return {name: keys for name, keys in found.items() if keys}
+
+
+def _may_differ(key: str) -> bool:
+    return is_of_task(key) or key.startswith(_OF_TABLE) or key in _OF_RUNS
 
 
 def _conditions(record: RunRecord) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from metaexp.compare.comparison import ComparedRuns, RowResult, Table, shared_device
 from metaexp.compare.differences import Difference
+from metaexp.compare.output.fairness import format_unlike
 from metaexp.compare.output.wording import (
     format_count,
     format_difference,
@@ -208,8 +209,12 @@ def tasks_cells(comparison: ComparedRuns) -> Cells:
                 )
             )  # fmt: skip
         lines.append(line)
-    title = f"{format_metric_name(tables[0].metric).capitalize()} on all tasks" if tables else ""
-    return Cells(title, [Column("Row"), *(Column(table.title, True) for table in tables)], lines)
+    columns = [Column("Row"), *(Column(table.title, True) for table in tables)]
+    if not tables:
+        return Cells("", columns, lines)
+    metric = tables[0].metric
+    title = f"{format_metric_name(metric).capitalize()} on all tasks"
+    return Cells(title, columns, lines, format_unlike(comparison, metric))
 
 
 def settings_cells(table: Table) -> Cells:

@@ -123,7 +123,7 @@ def _lines(figure: Figure, axes: Axes, data: FigureData, labels: list[str]) -> N
 
 
 def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Line2D:
-    """Draw a line with its band.
+    """Draw a line with its band, or a point with its interval.
 
     Args:
         axes: Where to draw.
@@ -138,6 +138,8 @@ def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Li
     x = [point.x for point in series.points]
     low, high = [p.low * scale for p in series.points], [p.high * scale for p in series.points]
     axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+    if len(x) == 1 and low < high:  # a band of one point has no width
+        axes.plot([*x, *x], [*low, *high], color=colour, linewidth=1.2, marker="_", markersize=size)
     (line,) = axes.plot(
         x,
         [p.mean * scale for p in series.points],

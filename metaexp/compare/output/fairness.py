@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metaexp.compare.comparison import Table
+from metaexp.compare.comparison import ComparedRuns, Table
 from metaexp.compare.differences import Difference
 from metaexp.compare.rows import is_of_task
 from metaexp.core.counted import counted, listed
@@ -53,6 +53,26 @@ def format_other_differences(table: Table) -> list[str]:
     return [
         f"Rows also differ in {listed(keys, 6)}. The table below has the values: check whether the comparison is fair."
     ]
+
+
+def format_two_seeds(table: Table) -> list[str]:
+    """Return the sentence about rows of two seeds; none where there are none."""
+    two = [row.name for row in table.rows if len(row.runs) == 2]
+    if not two:
+        return []
+    subject, those = (f"{two[0]} has", "its") if len(two) == 1 else ("Some rows have", "their")
+    return [f"{subject} two seeds. Two say little about how much seeds differ, so {those} intervals are wide."]
+
+
+def format_unlike(comparison: ComparedRuns, metric: str) -> str:
+    """Return the sentence about rows that have one name and other settings on other tasks; empty where none have.
+
+    Args:
+        comparison: What the runs show.
+        metric: The metric of the tables that are shown together.
+    """
+    rows = [f"{name} ({listed(keys, 4)})" for name, keys in comparison.unlike[metric].items()]
+    return f"Not the same settings on all tasks: {format_names(rows)}." if rows else ""
 
 
 def format_names(names: list[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from metaexp.compare.budget import AXES, validation_places
 from metaexp.compare.comparison import ComparedRuns, RowResult, Table
 from metaexp.compare.output.colours import Look, looks_of
+from metaexp.compare.output.fairness import format_unlike
 from metaexp.compare.output.figure_data import FigureData, Point, Series, make_point
 from metaexp.compare.output.over_settings import over_settings
 from metaexp.compare.statistics.effects import summarise
@@ -171,7 +172,7 @@ def _over_tasks(
         place = {"n_way": table.n_way, "k_shot": table.k_shot}
         groups.setdefault((table.dataset, place[fixed], table.metric), []).append((place[axis], table))
     found = [
-        _over(sorted(members, key=lambda m: m[0]), looks, key, words)
+        _over(sorted(members, key=lambda m: m[0]), looks, key, words, format_unlike(comparison, key[2]))
         for key, members in groups.items()
         if len({x for x, _ in members}) > 1
     ]
@@ -185,9 +186,9 @@ def _over_tasks(
 
 
 def _over(
-    members: list[tuple[int, Table]], looks: dict[str, Look], key: tuple[str, int, str], words: str
+    members: list[tuple[int, Table]], looks: dict[str, Look], key: tuple[str, int, str], words: str, unlike: str
 ) -> FigureData:
-    """A figure of scores over shots or ways."""
+    """A figure of scores over shots or ways; ``unlike`` says which rows have other settings on other tasks."""
     dataset, value, metric = key
     lines: dict[tuple[str, Look], list[Point]] = {}
     for x, table in members:
@@ -200,5 +201,6 @@ def _over(
         f"{words}_{other.replace('-', '_')}", f"{dataset}, {other}: {words}", "lines",
         [Series(label, look, points, []) for (label, look), points in sorted(lines.items())],
         {"shots": "shots per class", "ways": "ways"}[words] if value else "shots", f"test {format_metric_name(metric)}",
-        is_hit_rate(metric), "95 % intervals. Every place on the x axis is its own bank of episodes.",
+        is_hit_rate(metric),
+        f"95 % intervals. Every place on the x axis is its own bank of episodes. {unlike}".rstrip(),
     )  # fmt: skip

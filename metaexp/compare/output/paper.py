@@ -8,6 +8,7 @@ from typing import Any
 
 from metaexp.compare.comparison import ComparedRuns, RowResult, Table
 from metaexp.compare.output.escape import escape_latex
+from metaexp.compare.output.fairness import format_unlike
 from metaexp.compare.output.figure_data import FigureData
 from metaexp.compare.output.paper_figures import draw_paper
 from metaexp.compare.rows import format_yaml_value, settings
@@ -78,7 +79,7 @@ def to_tables(comparison: ComparedRuns) -> str:
     parts += [_format_table(table, label) for table, label in zip(comparison.tables, _labels(comparison), strict=True)]
     shared = [table for table in comparison.tables if table.metric == comparison.tables[0].metric]
     if 1 < len(shared) <= _MOST_TASKS:
-        parts.append(_format_all_tasks(shared))
+        parts.append(_format_all_tasks(shared, format_unlike(comparison, shared[0].metric)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,8 +98,8 @@ def _format_table(table: Table, label: str) -> str:
     return _format_float("table", _format_caption(table), f"tab:{label}", form, head, lines)
 
 
-def _format_all_tasks(tables: Sequence[Table]) -> str:
-    """Algorithms in rows, tasks in columns."""
+def _format_all_tasks(tables: Sequence[Table], unlike: str) -> str:
+    """Algorithms in rows, tasks in columns; ``unlike`` says which have other settings on other tasks."""
     names = list(dict.fromkeys(row.name for table in tables for row in table.rows))
     found = [{row.name: _format_score(table, row) for row in table.rows} for table in tables]
     lines = [rf"{_format_name(name)} & {' & '.join(cells.get(name, '--') for cells in found)} \\" for name in names]
@@ -106,7 +107,7 @@ def _format_all_tasks(tables: Sequence[Table]) -> str:
     width = 0.96 / (len(tables) + 1.6)
     column = rf">{{\raggedleft\arraybackslash}}p{{{width:.3f}\textwidth}}"
     form = rf"@{{}}>{{\raggedright\arraybackslash}}p{{{1.3 * width:.3f}\textwidth}}{column * len(tables)}@{{}}"
-    caption = f"{_format_measured(tables[0])} on {len(tables)} tasks. {_format_legend(tables)}"
+    caption = f"{_format_measured(tables[0])} on {len(tables)} tasks. {_format_legend(tables)} {unlike}".rstrip()
     return _format_float("table*", escape_latex(caption), "tab:all-tasks", form, head, lines)
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from metaexp.compare.comparison import ComparedRuns, RowResult, Table, shared_device
-from metaexp.compare.output.fairness import format_names, format_other_differences, format_unequal_conditions
+from metaexp.compare.output.fairness import (
+    format_names,
+    format_other_differences,
+    format_two_seeds,
+    format_unequal_conditions,
+)
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
 from metaexp.core.counted import counted
@@ -103,11 +108,7 @@ def format_required_sample(pair: Pair) -> str:
 def format_headline(table: Table) -> list[str]:
     """Return five sentences at most: which row is better, by how much, how sure that is, and at what cost."""
     first = [*format_unequal_conditions(table), *_format_caution(table), _format_best(table)]
-    last = format_other_differences(table)
-    if any(len(row.runs) == 2 for row in table.rows):
-        last.insert(
-            0, "Some rows have two seeds. Two say little about how much seeds differ, so these intervals are wide."
-        )
+    last = [*format_two_seeds(table), *format_other_differences(table)]
     if len(table.rows) == 1:
         return [*first, *last]
     room = max(_MOST_SENTENCES - len(first) - len(last), 1)
