@@ -70,7 +70,7 @@ def test_what_is_done_to_one_configuration_changes_no_other() -> None:
     first.config.model.channels = -1
     first.hydra.job.name = "changed"
     second = Composer().compose([])
-    assert second.config.train.steps == 200
+    assert second.config.train.steps == 150
     assert second.config.model.channels == 64
     assert second.hydra.job.name == "metaexp"
     assert first.config != second.config

@@ -40,7 +40,7 @@ def test_settings_that_differ_from_the_defaults_are_listed_with_them(
     out = shown(capsys, run)
     part = out.partition("settings that differ from the defaults:\n")[2].partition("files (")[0]
     assert [line.split() for line in part.splitlines()] == [
-        ["train.steps", "7", "(default", "200)"],
+        ["train.steps", "7", "(default", "150)"],
         ["model.hidden", "[8]", "(default", "[256,128,64,64])"],
     ]
     assert "settings: the defaults" in shown(capsys, a_real_run(tmp_path / "other"))
