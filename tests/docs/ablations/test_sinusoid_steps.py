@@ -19,7 +19,7 @@ from metaexp.results.record import read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.progress import Lines
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "ablations.md"
 RECORD = ROOT / "benchmarks" / "records" / "sinusoid_steps.json"
 RESULTS = ROOT / "docs" / "results"

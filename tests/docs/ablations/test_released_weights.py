@@ -19,7 +19,7 @@ from metaexp.core.types import Examples
 from metaexp.run.initial.algorithm import build_algorithm
 from metaexp.run.initial.network import Interface
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "ablations.md"
 RECORD = ROOT / "benchmarks" / "records" / "released_weights.json"
 TASK = "5way_1shot"

@@ -12,7 +12,7 @@ from programs import load_program
 
 from metaexp.results.record import read_record
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "ablations.md"
 RECORD = ROOT / "benchmarks" / "records" / "best_or_last.json"
 

@@ -16,7 +16,7 @@ from metaexp.cli.report import find_today
 from metaexp.report.pages import read_entries
 from metaexp.report.rows import grouped
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "ablations.md"
 RECORD = ROOT / "benchmarks" / "records" / "ablations.json"
 RUN = "maml_sinusoid"
