@@ -20,6 +20,7 @@ from metaexp.report.pages import Documentation, Pages, Today, no_pages, outdated
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
+from metaexp.report.undecided import with_undecided_rows
 from metaexp.reproduce.saved_experiment import match_experiment
 from metaexp.results.display.next_steps import after_report, format_next
 from metaexp.results.evaluations import Evaluation
@@ -28,7 +29,8 @@ from metaexp.run.integrity import check_numbers, check_run_files
 from metaexp.run.own_options import trust_of_run
 
 _DESCRIPTION = """\
-Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
+Write docs/results/README.md, a page for each record there, and the tables in README.md, docs/algorithms.md and
+docs/ablations.md.
 It copies the runs that you name into docs/results first. --evaluations also copies what `metaexp evaluate` measured
 with their weights: other ways, shots or data. Each such test is a row of its own."""
 
@@ -37,8 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp report`` and return its exit code: 2 with ``--check`` if a page is not up to date."""
     options = _parser().parse_args(arguments)
     folder: Path = options.root / "docs" / "results"
-    readme = options.root / "README.md"
-    if not folder.is_dir() or not readme.is_file():
+    if not folder.is_dir() or not (options.root / "README.md").is_file():
         raise ConfigError(
             f"--root {options.root}: there is no README.md with a docs/results folder beside it, into which runs are "
             "published. Call `metaexp report` in the repository of metaexp, or name its folder by --root."
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("--name names the copy of one run; give one run.")
     if options.evaluations and not options.runs:
         raise ConfigError("--evaluations publishes later tests of a run; give the run.")
-    docs = Documentation(folder, readme, find_today, algorithm_pages(options.root), departs)
+    docs = documentation(options.root)
     if options.check:
         old = outdated(docs)
         print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
@@ -70,6 +71,20 @@ def main(arguments: Sequence[str]) -> int:
     if copies:
         print_text(format_next(after_report(copies, {copy: trust_of_run(copy) for copy in copies})))
     return 0
+
+
+def documentation(root: Path) -> Documentation:
+    """Return what the pages of a repository are made from.
+
+    Args:
+        root: The repository.
+    """
+    of_algorithms, of_undecided = algorithm_pages(root), undecided_pages(root)
+
+    def others(rows: Sequence[Entry]) -> Mapping[Path, str]:
+        return {**of_algorithms(rows), **of_undecided(rows)}
+
+    return Documentation(root / "docs" / "results", root / "README.md", find_today, others, departs)
 
 
 def _publish_tests(run: Path, copy: Path, conf: Path) -> None:
@@ -109,6 +124,14 @@ def algorithm_pages(root: Path) -> Pages:
         return {path: format_page(page, entries, "results")}
 
     return pages
+
+
+def undecided_pages(root: Path) -> Pages:
+    """Return the generated part of the page with undecided rows, if the repository has that page."""
+    path = root / "docs" / "ablations.md"
+    if not path.is_file():
+        return no_pages
+    return lambda rows: {path: with_undecided_rows(path.read_text(encoding="utf-8"), rows, "results")}
 
 
 def find_today(record: RunRecord) -> Today | None:

@@ -118,6 +118,15 @@ def read_entries(folder: Path, find_today: FindToday = as_recorded) -> list[Entr
     return sorted(entries, key=_order)
 
 
+def shown_entries(docs: Documentation) -> list[Entry]:
+    """Return the entries of :func:`read_entries` with the verdicts that the pages show.
+
+    Args:
+        docs: The documentation.
+    """
+    return [_worded_today(entry, docs) for entry in read_entries(docs.results, docs.today)]
+
+
 def _entry(name: str, record: RunRecord, today: Today | None) -> Entry:
     if today is not None:
         record = dataclasses.replace(record, reference=today.reference)
@@ -159,7 +168,7 @@ def generate(docs: Documentation) -> dict[Path, str]:
         RunFolderError: A record is faulty, or the README lacks its markers.
     """
     folder, readme = docs.results, docs.readme
-    entries = [_worded_today(entry, docs) for entry in read_entries(folder, docs.today)]
+    entries = shown_entries(docs)
     files = {
         folder / entry.name / "README.md": format_run_page(
             entry, folder / entry.name, of_row(entry, entries), docs.departs(entry.record), _tests_of(entry, entries)

@@ -163,6 +163,19 @@ def format_margin(reference: Reference) -> str:
     return "1 point" if _is_accuracy(reference.metric) else f"{margin(reference):.2g}"
 
 
+def half_width_of_any_seeds(test: Score, reference: Reference) -> float:
+    """Return half the 90 % interval of a difference that any number of seeds leaves.
+
+    It is that of the test episodes and of the published number. If it is wider than the margin, no mean over seeds can
+    be shown to be equal to the published number.
+
+    Args:
+        test: The measured score, with the interval over episodes.
+        reference: The published number.
+    """
+    return _half_width(test, reference, (), 0.95)
+
+
 def _half_width(test: Score, reference: Reference, seeds: Sequence[float], quantile: float) -> float:
     """Half the width of the interval of the difference, up to ``quantile`` on each side."""
     normal = {0.95: 1.645, 0.975: 1.96}[quantile] / 1.96  # of what is given as a 95 % interval
