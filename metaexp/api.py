@@ -130,7 +130,7 @@ def dataset(
         data = load_examples(settings, lambda _: None)
     training, evaluation = (settings.train.shape, settings.seed), (settings.task.shape, settings.eval.seed)
     tasks = {"train": training, "val": evaluation, "test": evaluation}
-    return LoadedDataset(settings.dataset_name, data, tasks)
+    return LoadedDataset(settings.dataset_name, data, tasks, standard_settings)
 
 
 def _texts(overrides: Sequence[str]) -> list[str]:

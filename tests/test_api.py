@@ -10,15 +10,21 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from changed_settings import CALLS, unchanged_settings
 
 import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.compare.gather import gather
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode
+from metaexp.data.base import MetaDataset
+from metaexp.models.torch_settings import settings_now
 from metaexp.results.record import read_record
 from metaexp.run.initial.command import compose_run
 from metaexp.run.integrity import check_numbers
@@ -311,6 +317,27 @@ def test_a_dataset_has_the_very_episodes_of_a_run(run: mx.Run) -> None:
             glyphs.episodes("test", wrong)
     with pytest.raises(ConfigError, match="glyfs"):
         mx.dataset("glyfs")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_episodes_leave_the_settings_of_torch_as_the_caller_has_them(name: str) -> None:
+    """Also where a dataset of one's own changes them."""
+    change, _ = CALLS[name]
+    found = mx.dataset("sinusoid")
+    source = found.data.tasks(TaskShape(0, 1, 1), 0)
+    episode = source.episodes("test", torch.arange(1))
+
+    def episodes(*_: object) -> Episode:
+        change()
+        return episode
+
+    found.data = cast(MetaDataset, SimpleNamespace(tasks=lambda *_: SimpleNamespace(episodes=episodes)))
+    with unchanged_settings():
+        before = settings_now()
+        assert found.episodes("test", [0]) is episode
+        assert settings_now() == before
+        change()
+        assert settings_now() != before
 
 
 def test_compare_is_the_function_and_the_package() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -19,6 +20,7 @@ class LoadedDataset:
         name: The name of the dataset.
         data: The dataset, loaded.
         tasks: Split -> the shape of its tasks, and their seed.
+        settings: Sets how a run computes, within a block, and then puts the caller's own settings of torch back.
 
     Attributes:
         name: The name of the dataset.
@@ -28,13 +30,20 @@ class LoadedDataset:
         digest: The hash of the data, as in records.
     """
 
-    def __init__(self, name: str, data: MetaDataset, tasks: Mapping[str, tuple[TaskShape, int]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: MetaDataset,
+        tasks: Mapping[str, tuple[TaskShape, int]],
+        settings: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self.name = name
         self.data = data
         self.kind = data.kind
         self.input_shape = tuple(data.input_shape)
         self.digest = data.digest
         self._tasks = dict(tasks)
+        self._settings = settings
 
     def __repr__(self) -> str:
         """Name, kind and shape."""
@@ -68,6 +77,6 @@ class LoadedDataset:
         if not numbers or min(numbers) < 0:
             raise ConfigError(f"indices={numbers[:5]} must be at least one whole number >= 0, such as range(4).")
         shape, usual = self._tasks[split]
-        with torch.device("cpu"):  # where the examples are, also within a block of another device
+        with self._settings():
             source = self.data.tasks(shape, usual if seed is None else seed)
             return source.episodes(split, torch.tensor(numbers))
