@@ -120,7 +120,7 @@ def read_all_lines(path: Path) -> list[tuple[int, dict[str, float]]]:
 def _decode(raw: bytes, path: Path, number: int) -> tuple[int, dict[str, float]]:
     try:
         line: dict[str, Any] = json.loads(raw)
-        step = int(line.pop("step"))
+        step = _step(line.pop("step"))
         values = {key: float(value) if isinstance(value, str) else value for key, value in line.items()}
         is_whole = all(map(_is_key, values)) and all(map(_is_number, values.values()))
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -133,6 +133,13 @@ def _decode(raw: bytes, path: Path, number: int) -> tuple[int, dict[str, float]]
 @lru_cache(maxsize=1024)
 def _is_key(name: str) -> bool:
     return _KEY.fullmatch(name) is not None
+
+
+def _step(value: object) -> int:
+    """The step of a line. Raises ValueError where no run writes it, such as 1e999 or a number of 400 digits."""
+    if type(value) is not int or not 0 <= value < _LARGEST:
+        raise ValueError("not a step")
+    return value
 
 
 def _is_number(value: object) -> bool:
@@ -169,7 +176,7 @@ def newest_values(path: Path, prefix: str) -> dict[str, float]:
 def last_step(path: Path) -> int:
     """The training step of the last complete line; 0 where there is none."""
     try:
-        return int(json.loads(_whole_lines_at_end(path, _LAST_LINE_BYTES)[-1])["step"])
+        return _step(json.loads(_whole_lines_at_end(path, _LAST_LINE_BYTES)[-1])["step"])
     except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError, RunFolderError):
         return 0
 

@@ -63,6 +63,16 @@ def test_a_name_or_value_that_no_run_writes_is_damage(tmp_path: Path, line: str)
         list(read_lines(path))
 
 
+@pytest.mark.parametrize("step", ["9" * 400, "1e999", "-1", "2.5", "true", '"2"'])
+def test_a_step_that_no_run_writes_is_damage(tmp_path: Path, step: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": {step}, "train/loss": 0.4}}\n')
+    with pytest.raises(RunFolderError, match="line 1 is not a line of metrics") as caught:
+        list(read_lines(path))
+    assert len(str(caught.value)) < len(str(path)) + 200
+    assert last_step(path) == 0
+
+
 def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "metrics.jsonl")) == []
     assert last_step(tmp_path / "metrics.jsonl") == 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metaexp.config.classes.refusal import format_refusal
 from metaexp.config.classes.signatures import Argument, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.targets import find_named, find_target
@@ -148,12 +149,8 @@ class Checker:
             self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
         elif value == "???":
             self.report(key, f"{key} has no value; give it one: it must be {kind.format_allowed()}.")
-        elif _is_huge(value):
-            self.report(key, f"{key}={format_setting(value)} is too large; integers go up to 2^64 - 1.")
-        elif not kind.accepts(value):
-            self.report(
-                key, f"{key}={format_setting(value)} must be {kind.format_allowed()}.{_as_integer(value, kind)}"
-            )
+        elif refusal := format_refusal(key, value, kind):
+            self.report(key, refusal)
         elif _holds_node(value):
             self.report(key, f"{key}={format_setting(value)} does not take an object; remove its _target_.")
         else:
@@ -249,22 +246,6 @@ def _object_base(kind: Kind) -> str | None:
         if isinstance(member, Object):
             return member.base
     return None
-
-
-def _is_huge(value: Any) -> bool:
-    """Whether a value holds an integer that torch and numpy do not take."""
-    if isinstance(value, Mapping):
-        return any(map(_is_huge, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_is_huge, value))
-    return isinstance(value, int) and abs(value) >= 2**64
-
-
-def _as_integer(value: Any, kind: Kind) -> str:
-    """A hint for ``1e3`` and ``5.0``, which YAML reads as real numbers."""
-    if not isinstance(value, float) or not value.is_integer() or abs(value) >= 2**64:
-        return ""
-    return f" Write {int(value)}." if kind.accepts(int(value)) else ""
 
 
 def _holds_node(value: Any) -> bool:

@@ -52,7 +52,7 @@ class Number(Kind):
             return False
         if self.type is int and not isinstance(value, int):
             return False
-        return math.isfinite(value) and in_range(value, self.range)
+        return (isinstance(value, int) or math.isfinite(value)) and in_range(value, self.range)
 
     def convert(self, value: Any) -> Any:
         return self.type(value)

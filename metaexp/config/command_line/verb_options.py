@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple, TypeVar
 
-from metaexp.config.classes.values import format_nearest, format_setting
+from metaexp.config.classes.refusal import format_refusal
+from metaexp.config.classes.values import format_nearest
 from metaexp.config.command_line.section_overrides import kinds_of, section_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.yaml_files import plain
@@ -88,10 +89,10 @@ def check_verb_options(
                 f"{section}.{key} is not a key of {section}.{format_nearest(key, known)} "
                 f"Known: {', '.join(known)}{hint}."
             )
-        elif known[key].accepts(value):
+        elif not (refusal := format_refusal(f"{section}.{key}", value, known[key])):
             taken[key] = value
         elif value is not None or key not in defaults:
-            found.append(f"{section}.{key}={format_setting(value)} must be {known[key].format_allowed()}.")
+            found.append(refusal)
     found += [
         f"{section}.{key} is missing; it must be {kind.format_allowed()}."
         for key, kind in known.items()

@@ -1,0 +1,48 @@
+"""Says why a value is refused. Nothing is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metaexp.config.classes.values import Kind, format_setting
+
+_LONGEST = 200
+_SHOWN = 60
+
+
+def format_refusal(key: str, value: Any, kind: Kind) -> str:
+    """Return a sentence that says why a key does not take a value; "" if it does.
+
+    Args:
+        key: The dotted key.
+        value: The value that was given.
+        kind: What the key takes.
+    """
+    if _is_huge(value):
+        return f"{key}={_shown(value)} is too large; integers go up to 2^64 - 1."
+    if not kind.accepts(value):
+        return f"{key}={_shown(value)} must be {kind.format_allowed()}.{_as_integer(value, kind)}"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed; the beginning of a long one."""
+    text = format_setting(value)
+    return text if len(text) <= _LONGEST else f"{text[:_SHOWN]}... ({len(text):,} characters)"
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether a value holds an integer that torch and numpy do not take."""
+    if isinstance(value, Mapping):
+        return any(map(_is_huge, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_huge, value))
+    return isinstance(value, int) and abs(value) >= 2**64
+
+
+def _as_integer(value: Any, kind: Kind) -> str:
+    """A hint for ``1e3`` and ``5.0``, which YAML reads as real numbers."""
+    if not isinstance(value, float) or not value.is_integer() or abs(value) >= 2**64:
+        return ""
+    return f" Write {int(value)}." if kind.accepts(int(value)) else ""
