@@ -52,10 +52,10 @@ class Conv4(Network):
         weight_init: Literal["default", "xavier"],
     ) -> None:
         super().__init__()
-        n_maps, height, width = image_shape(input_shape, "conv4")
+        n_maps, height, width = image_shape(input_shape, "Conv4")
         side = (height // 16, width // 16)
         if 0 in side:
-            raise ConfigError(f"model=conv4 halves images four times and needs at least 16x16, not {height}x{width}.")
+            raise ConfigError(f"Conv4 halves images four times and needs at least 16x16, not {height}x{width}.")
         widths = [n_maps] + [channels] * 4
         self.blocks = nn.ModuleList(
             ConvBlock(a, b, norm_scale, norm_init, norm_eps, norm_momentum) for a, b in pairwise(widths)
@@ -102,11 +102,11 @@ def image_shape(input_shape: tuple[int, ...], name: str) -> tuple[int, int, int]
 
     Args:
         input_shape: The shape of one example.
-        name: The network's name, for the message.
+        name: The network's class, for the message.
     """
     if len(input_shape) != 3:
         raise ConfigError(
-            f"model={name} takes images (channels, height, width), but the dataset gives examples of shape "
+            f"{name} takes images (channels, height, width), but the dataset gives examples of shape "
             f"{tuple(input_shape)}. Choose another model, such as model=mlp or model=lstm."
         )
     channels, height, width = input_shape

@@ -113,6 +113,6 @@ def _step_size(input_shape: tuple[int, ...]) -> int:
     if len(input_shape) == 2:
         return input_shape[1]
     raise ConfigError(
-        f"model=lstm reads sequences (length, size) or images (channels, height, width), but the dataset gives "
+        f"LSTM reads sequences (length, size) or images (channels, height, width), but the dataset gives "
         f"examples of shape {tuple(input_shape)}. Choose another model, such as model=mlp, or a dataset of sequences."
     )

@@ -54,7 +54,7 @@ class OmniglotConv(Network):
         pool: Literal["mean", "flatten"],
     ) -> None:
         super().__init__()
-        n_maps, height, width = image_shape(input_shape, "omniglot_conv")
+        n_maps, height, width = image_shape(input_shape, "OmniglotConv")
         self.turns_input = padding == "tf_same"
         widths = [n_maps] + [channels] * 4
         self.blocks = nn.ModuleList(StridedBlock(a, b, norm_scale, norm_eps) for a, b in pairwise(widths))

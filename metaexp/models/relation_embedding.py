@@ -40,11 +40,11 @@ class RelationEmbedding(Network):
         self, input_shape: tuple[int, ...], n_outputs: int | None, channels: PositiveInt, norm_momentum: Fraction
     ) -> None:
         super().__init__()
-        n_maps, height, width = image_shape(input_shape, "relation_embedding")
+        n_maps, height, width = image_shape(input_shape, "RelationEmbedding")
         side = [((size - 2) // 2 - 2) // 2 for size in (height, width)]
         if min(side) < 1:
             raise ConfigError(
-                f"model=relation_embedding shrinks images twice without padding and needs at least 10x10 pixels, "
+                f"RelationEmbedding shrinks images twice without padding and needs at least 10x10 pixels, "
                 f"not {height}x{width}. Use larger images, or another model such as model=mlp."
             )
         self.blocks = nn.ModuleList(

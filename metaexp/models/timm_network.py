@@ -45,7 +45,7 @@ class TimmNetwork(Network):
         """
         super().__init__()
         if len(input_shape) != 3:
-            raise ConfigError(f"model=timm is for images; an example of this dataset has the shape {input_shape}.")
+            raise ConfigError(f"TimmNetwork is for images; an example of this dataset has the shape {input_shape}.")
         self.body = _body(name, pretrained, input_shape)
         self.has_frozen_features = frozen
         _replace_norms(self.body)
@@ -99,10 +99,10 @@ def _timm() -> _Timm:
     except ImportError as error:
         # Without a version pip would take the newest torchvision, and with it another torch.
         command = f"{install_command('timm')} torch=={torch.__version__.partition('+')[0]}"
-        raise ConfigError(f"model=timm needs timm ({error}): {command}") from error
+        raise ConfigError(f"TimmNetwork needs timm ({error}): {command}") from error
     except RuntimeError as error:  # a torchvision that was built for another torch
         raise ConfigError(
-            f"model=timm: timm is installed and cannot be imported ({error}). Install the torchvision that belongs to "
+            f"TimmNetwork: timm is installed and cannot be imported ({error}). Install the torchvision that belongs to "
             f"torch {torch.__version__}, from where that torch came."
         ) from error
     return timm  # type: ignore[no-any-return]

@@ -89,7 +89,7 @@ def test_without_outputs_it_returns_its_features_and_the_head_has_its_name() -> 
 
 
 def test_vectors_have_no_order_to_be_read_in() -> None:
-    with pytest.raises(ConfigError, match=r"model=lstm reads sequences .* shape \(9,\)\. Choose another model"):
+    with pytest.raises(ConfigError, match=r"LSTM reads sequences .* shape \(9,\)\. Choose another model"):
         lstm((9,))
 
 

@@ -111,7 +111,7 @@ def test_the_head_is_found_by_its_name(network: Network) -> None:
 
 
 def test_networks_for_images_refuse_vectors_and_small_images() -> None:
-    with pytest.raises(ConfigError, match=r"model=conv4 takes images .* shape \(1,\)"):
+    with pytest.raises(ConfigError, match=r"Conv4 takes images .* shape \(1,\)"):
         maml_conv4((1,), 5)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="needs at least 16x16, not 8x8"):
         maml_conv4((1, 8, 8), 5)

@@ -82,5 +82,5 @@ def test_images_too_small_for_it_are_refused() -> None:
     embedding((1, 10, 10))
     with pytest.raises(ConfigError, match="at least 10x10 pixels, not 9x10"):
         embedding((1, 9, 10))
-    with pytest.raises(ConfigError, match="model=relation_embedding takes images"):
+    with pytest.raises(ConfigError, match="RelationEmbedding takes images"):
         embedding((5,))

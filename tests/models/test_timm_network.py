@@ -100,7 +100,7 @@ def test_a_kind_of_batch_norm_that_nobody_knows_is_refused():
     ("shape", "name", "message"),
     [
         (SHAPE, "test_resnett", r"model\.name=test_resnett is not a network of timm\. Did you mean .*test_resnet"),
-        ((5,), "test_resnet", r"model=timm is for images; an example of this dataset has the shape \(5,\)"),
+        ((5,), "test_resnet", r"TimmNetwork is for images; an example of this dataset has the shape \(5,\)"),
         ((3, 30, 30), "test_vit", r"cannot be built for images of the shape \(3, 30, 30\)"),
     ],
 )
@@ -141,7 +141,7 @@ def test_algorithms_train_it_and_a_frozen_body_stays_as_it_was(tmp_path, algorit
 def test_a_machine_without_timm_is_told_what_to_install_and_keeps_its_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setattr(torch, "__version__", "2.99.1+cpu")
-    with pytest.raises(ConfigError, match=r"model=timm needs timm .*: pip install 'timm>=1\.0,<2' torch==2\.99\.1$"):
+    with pytest.raises(ConfigError, match=r"TimmNetwork needs timm .*: pip install 'timm>=1\.0,<2' torch==2\.99\.1$"):
         TimmNetwork(SHAPE, 5, "resnet18", False, True)
 
 

@@ -81,6 +81,9 @@ def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> i
 def _make_module(settings: Settings, interface: Interface, outputs: int | None) -> nn.Module:
     try:
         return make(settings.model, nn.Module, input_shape=interface.input_shape, n_outputs=outputs)
+    except ConfigError as error:  # the class does not know by which file it was chosen
+        chosen = f"model={settings.chosen_file('model')}"
+        raise ConfigError([p if p.startswith("model") else f"{chosen}: {p}" for p in error.problems]) from error
     except TypeError as error:
         if outputs is not None:
             raise
