@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metaexp.config.command_line.section_overrides import kinds_of
+from metaexp.config.schema import EvalSettings, TrainSettings
 from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -37,16 +40,33 @@ class Estimate(NamedTuple):
 
 
 def finished_runs(outputs: Path) -> dict[Path, RunRecord]:
-    """Return folder -> record of every completed run in ``outputs`` and its sweeps. Damaged records are left out."""
+    """Return folder -> record of every completed run in ``outputs`` and its sweeps. Damaged records are left out.
+
+    So are records without the settings by which time is estimated, or with impossible ones.
+    """
     found = {}
     for path in (path for pattern in _PLACES for path in sorted(outputs.glob(pattern))):
         try:
             record = read_record(path.parent)
         except RunFolderError:
             continue
-        if record.status == "completed" and record.seconds is not None:
+        if record.status == "completed" and record.seconds is not None and _has_settings(record.config):
             found[path.parent] = record
     return found
+
+
+def _has_settings(config: Mapping[str, Any]) -> bool:
+    """Whether the settings of training and test are those that a run can have."""
+    return all(_is_section(config.get(name), cls) for name, cls in (("train", TrainSettings), ("eval", EvalSettings)))
+
+
+def _is_section(values: Any, cls: type[TrainSettings] | type[EvalSettings]) -> bool:
+    """Whether a section has all keys of its dataclass that have no default, and only values that they accept."""
+    if not isinstance(values, Mapping):
+        return False
+    kinds = kinds_of(f"{cls.__module__}.{cls.__qualname__}")
+    needed = {field.name for field in fields(cls) if field.default is field.default_factory is MISSING}
+    return needed <= set(values) and all(kind.accepts(values[name]) for name, kind in kinds.items() if name in values)
 
 
 def estimate(job: FrozenJob, state: JobState, finished: Mapping[Path, RunRecord]) -> Estimate | None:

@@ -61,7 +61,8 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
         what = f"done in {reused[job.number]}, which is copied" if job.number in reused else what
         lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
     if same and prepared.sweep is None:
-        lines.append(f"{_format_n_jobs(len(same))} repeat other jobs and will not run")
+        repeat = "repeats another job" if len(same) == 1 else "repeat other jobs"
+        lines.append(f"{_format_n_jobs(len(same))} {repeat} and will not run")
     groups = in_groups(left, together=options.together)
     if len(groups) < len(left):
         checked = "" if measure else "; the command checks whether they can, and so does --measure"
@@ -117,8 +118,9 @@ def _format_total(
         more.append(f"The time is estimated from {sources}.")
     if unknown:
         which = sorted({f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}" for job in unknown})
+        like = "it" if len(unknown) == 1 else "them"
         more.append(
-            f"The time of {len(unknown)} is unknown, because {outputs} has no finished run like them "
+            f"The time of {len(unknown)} is unknown, because {outputs} has no finished run like {like} "
             f"({', '.join(which)}); --measure measures it."
         )
     return " ".join([", ".join(parts) + ".", *more])

@@ -88,6 +88,34 @@ def test_times_come_from_runs_of_the_same_job_or_of_the_same_kind() -> None:
     assert "The time of 2 is unknown" in lines[-1]
 
 
+def test_one_job_is_spoken_of_in_the_singular() -> None:
+    overrides = ["seed=0,0", "algorithm=maml"]
+    text = format_plan(prepare(overrides, None, "config"), overrides)
+    assert "\n1 job repeats another job and will not run\n" in text
+    assert "no finished run like it (maml on glyphs)" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train", None),
+        ("train", {"steps": 100}),
+        ("eval", {}),
+        ("train.eval_every", 0),
+        ("train.log_every", None),
+        ("train.meta_batch_size", "many"),
+    ],
+)
+def test_a_record_without_the_settings_of_a_run_tells_no_time(key: str, value: object) -> None:
+    record = record_of(Composer().settings(["seed=5", "algorithm=maml", "train.steps=100"]), 600.0)
+    keep(record, "run")
+    assert "The time of 2 is unknown" in planned()
+    section, _, name = key.partition(".")
+    changed = {**record.config[section], name: value} if name else value
+    write_record(replace(record, config=record.config | {section: changed}), Path("outputs", "run"))
+    assert "The time of 4 is unknown" in planned()
+
+
 def test_times_of_one_plan_and_of_one_table_are_in_one_unit() -> None:
     composer = Composer()
     keep(record_of(composer.settings(["algorithm=maml", "train.steps=100"]), 40.0), "short")
