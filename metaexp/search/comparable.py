@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from metaexp.config.contradictions import data_facts
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
 from metaexp.search.idle import idle_values
-from metaexp.search.space import Space
+from metaexp.search.space import Choices, Interval, Space, Steps, format_value
 from metaexp.sweep.expand import freeze_all
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
@@ -38,7 +39,37 @@ def check_points(space: Space, composer: Composer, *, on_this_machine: bool) -> 
     """
     keys = frozenset(dimension.key.lstrip("+") for dimension in space.dimensions)
     freezer = Freezer(composer, "", keys, on_this_machine=on_this_machine)
-    return freeze_all(freezer, [space.overrides(point) for point in space.corners()])
+    try:
+        return freeze_all(freezer, [space.overrides(point) for point in space.corners()])
+    except ConfigError as error:
+        hints = [_whole_numbers(problem, space) or problem for problem in error.problems]
+        raise ConfigError(list(dict.fromkeys(hints))) from error
+
+
+def _whole_numbers(problem: str, space: Space) -> str:
+    """What to write where a key takes integers and its values are real numbers; "" for another problem."""
+    for dimension in space.dimensions:
+        if isinstance(dimension, Choices):
+            continue
+        key = dimension.key.lstrip("+")
+        for end in dimension.ends():
+            _, found, why = problem.partition(f"{key}={format_value(end)} must be ")
+            if found and why.startswith("an integer"):
+                allowed = why.partition(". Write ")[0].rstrip(".")
+                return f"{key} must be {allowed}, and its values are real numbers. Write {_as_integers(dimension)}."
+    return ""
+
+
+def _as_integers(dimension: Steps | Interval) -> str:
+    """A dimension of real numbers as one of integers."""
+    if isinstance(dimension, Steps):
+        low, high = math.floor(dimension.values[0]), math.ceil(dimension.values[-1])
+        return f"{dimension.key}=range({low}, {high + 1})"
+    low, high = math.ceil(dimension.low), math.floor(dimension.high)
+    if low >= high:
+        return f"some, such as {dimension.key}=1,2,4"
+    bounds = f"int(interval({low}, {high}))"
+    return f"{dimension.key}={f'tag(log, {bounds})' if dimension.log else bounds}"
 
 
 def common_metric(jobs: Sequence[FrozenJob], wanted: str | None, key: str) -> Metric:

@@ -222,7 +222,8 @@ def _quoted(override: Override) -> list[str]:
 
 def _repeated(fixed: Sequence[str], dimensions: Sequence[Dimension]) -> list[str]:
     keys = [key_of(line) for line in fixed] + [d.key.lstrip("+") for d in dimensions]
-    return [f"{d.key} is given more than once; give it once." for d in dimensions if keys.count(d.key.lstrip("+")) > 1]
+    twice = dict.fromkeys(d.key.lstrip("+") for d in dimensions if keys.count(d.key.lstrip("+")) > 1)
+    return [f"{key} is given more than once; give it once." for key in twice]
 
 
 def trials_for_importance(n_keys: int) -> int:

@@ -95,10 +95,10 @@ def format_opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
     """
     options, done = prepared.options, sum(point.is_counted and point.state != "running" for point in points)
     goal = f"{'highest' if prepared.metric.larger_is_better else 'lowest'} {prepared.metric.validation}"
-    before = f", {done} of them done before" if done else ""
+    before = f", {done:,} done before" if done else ""
     at_once = f", {options.workers} at once" if options.workers > 1 else ""
     return [
-        f"search={options.sampler} for the {goal}: {counted(prepared.limit, 'trial')}{before}{at_once}",
+        f"search={options.sampler} for the {goal}: {counted(max(prepared.limit, done), 'trial')}{before}{at_once}",
         f"search folder: {prepared.path}",
     ]
 

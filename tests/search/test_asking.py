@@ -15,7 +15,9 @@ from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.search.options import SearchOptions
+from metaexp.search.point import Point
 from metaexp.search.prepare import prepare
+from metaexp.search.summary import format_opening
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,6 +119,19 @@ def test_the_folder_is_found_again_by_the_words_of_the_command(family: ModuleTyp
     assert place("search.trials=7", "search.workers=3", "search.test_best=true") == usual
     assert place("search.seed=7") != usual
     assert place("seed=7") != usual
+
+
+def test_what_is_done_before_is_a_part_of_all_trials(family: ModuleType) -> None:
+    """Also where fewer trials are asked for than an earlier command made."""
+    done = [Point(number, "complete", 0.5, (0.1,), {}, {}) for number in range(2)]
+
+    def opening(trials: int, points: list[Point]) -> str:
+        asked = [*family.COMMON, "algorithm.inner_lr=interval(0.1, 1)", f"search.trials={trials}"]
+        return format_opening(prepare(asked, Path("conf"), "config"), points)[0].partition(": ")[2]
+
+    assert opening(5, []) == "5 trials"
+    assert opening(5, done) == "5 trials, 2 done before"
+    assert opening(1, done) == "2 trials, 2 done before"
 
 
 def test_a_run_or_a_sweep_refuses_keys_of_a_search(composer: Composer) -> None:

@@ -60,6 +60,7 @@ def test_a_point_becomes_overrides_that_hydra_reads_back(composer: Composer) -> 
         (["algorithm=glob(zz*)"], "algorithm=glob(zz*) matches nothing"),
         (["a=1,2,1"], "a=1,2,1 names a value twice"),
         (["a=1,2", "a=3,4"], "a is given more than once"),
+        (["b=1", "a=1,2", "a=3,4", "+a=5,6"], "a is given more than once"),
         (["a=1,2", "+a=3"], "a is given more than once"),
         (["hydra/launcher=basic,joblib"], "Hydra's own keys cannot vary"),
         (["a='interval(1, 2)'"], "is one text, because of its inner quotes; write 'a=interval(1, 2)'"),
@@ -70,6 +71,7 @@ def test_what_cannot_vary_is_refused(composer: Composer, lines: list[str], messa
     with pytest.raises(ConfigError) as caught:
         read_space(lines, composer)
     assert message in str(caught.value)
+    assert len(set(caught.value.problems)) == len(caught.value.problems)
 
 
 def test_few_corners_are_all_combinations_and_of_many_each_end_is_there(composer: Composer) -> None:

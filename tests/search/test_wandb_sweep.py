@@ -104,7 +104,14 @@ def test_options_that_agents_need_are_passed_on(
         (["train.steps=tag(log, int(interval(1, 9)))"], "train.steps: W&B has no integers on a logarithmic scale"),
         (["--runs", "0"], "--runs 0 must be a whole number from 1 on"),
         (["--stop-after", "two"], "--stop-after two must be a whole number from 1 on"),
-        (["train.k_shot=interval(1, 2)"], "train.k_shot=1.0 must be an integer >= 1"),
+        (
+            ["train.k_shot=interval(1, 2)"],
+            "k_shot must be an integer >= 1, and its values are real numbers. Write train.k_shot=int(interval(1, 2)).",
+        ),
+        (["train.k_shot=interval(0.1, 0.9)"], "Write some, such as train.k_shot=1,2,4."),
+        (["train.steps=tag(log, interval(2, 9.5))"], "Write train.steps=tag(log, int(interval(2, 9)))."),
+        (["train.steps=range(2.0, 9.0, 2.5)"], "Write train.steps=range(2, 8)."),
+        (["task.k_shot=1.0,2.0"], "task.k_shot=1.0 must be an integer >= 1. Write 1."),
         (["--output", "no/such/sweep.yaml"], "there is no folder no/such"),
     ],
 )
