@@ -112,13 +112,20 @@ def _format_tests(tests: Sequence[Entry]) -> str:
             format_measured(test),
             format_published(test.record),
             format_verdict(test),
-            test.record.departs,
-            f"`{format_entry_command(test)}`",
         ]
         for test in tests
     ]
-    header = ["Experiment", "Data", "Task", "Measured", "Published", "Verdict", "Departures", "Command"]
-    return format_table(header, rows, right=(3, 4))
+    table = format_table(["Experiment", "Data", "Task", "Measured", "Published", "Verdict"], rows, right=(3, 4))
+    return table + "\nThe commands, and where each test departs from the published one:\n\n" + _format_commands(tests)
+
+
+def _format_commands(tests: Sequence[Entry]) -> str:
+    """The command of each test with its departures, once for the tests of all seeds."""
+    lines = (
+        f"* `{format_entry_command(test)}`" + (f": {test.record.departs}" if test.record.departs else "")
+        for test in tests
+    )
+    return "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
 
 def _sentence(entry: Entry) -> str:

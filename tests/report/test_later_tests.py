@@ -120,9 +120,9 @@ def test_it_is_compared_with_what_its_experiments_file_states_now(make_run: Make
 
     weights = "weights of maml_omniglot_5way_1shot, chosen on 5-way 1-shot validation tasks"
     assert f"shortened (6,000 of 60,000 steps): 0.0 points above, one seed, with departures: {weights}" in table(True)
-    assert f" {weights}. The steps are fewer |" in table(True)
+    assert f"`: {weights}. The steps are fewer\n" in table(True)
     assert "60,000" not in table(False)
-    assert f" {weights}. The head is another |" in table(False)
+    assert f"`: {weights}. The head is another\n" in table(False)
 
 
 def test_what_differs_in_the_training_is_said_first_and_nothing_is_called_reproduced(
@@ -182,6 +182,7 @@ def test_seeds_share_a_row(make_run: MakeRun, tmp_path: Path) -> None:
     assert rows[1].record.verdict.text.startswith("reproduced within 1 point, 3 seeds, with departures: weights of")
     page = pages(tmp_path / "results")
     assert page["maml_omniglot_5way_1shot/README.md"].count("| `maml_omniglot_20way_1shot` |") == 2
+    assert page["maml_omniglot_5way_1shot/README.md"].count("\n* `metaexp evaluate") == 1  # once for one and all seeds
     assert page["maml_omniglot_5way_1shot-seed1/README.md"].count("| `maml_omniglot_20way_1shot` |") == 1
 
 
