@@ -18,7 +18,9 @@ Range = tuple[float, float]
 LEAST_PART: Final = 1 / 4
 """Images of more than 8 bits that use no larger part of their range keep at most 64 grey levels: those of 14 bits in
 files of 16, for example."""
-_USUAL: Final = (1, 15, 255, 1023, 4095, 16383, 65535)
+HALF: Final = 1 / 2
+"""Those that use no larger part keep at most 128: those of 15 bits in files of 16, or dim ones."""
+_USUAL: Final = (1, 15, 255, 1023, 4095, 16383, 32767, 65535)
 """The largest values of usual depths."""
 
 
@@ -100,21 +102,24 @@ class ValueCheck:
         """Check what was collected for a dataset.
 
         Args:
-            progress: Receives a warning where all images of 8 bits are dark, whose values are kept as they are.
+            progress: Receives a warning where all images of 8 bits are dark, whose values are kept as they are, or
+                those of more bits use at most half of their range.
 
         Raises:
-            DataError: Images of more than 8 bits use a small part of their range, which leaves few grey levels; or one
-                ``dataset.value_range`` is given for images of several depths.
+            DataError: Images of more than 8 bits use at most a quarter of their range, which leaves few grey levels; or
+                one ``dataset.value_range`` is given for images of several depths.
         """
         if self._range is not None:
             self._refuse_mixed(self._range)
             return
         for depth, extent in self._found.items():
-            if text := self._unused(depth, extent):
-                advice = _advice(depth, extent)
-                if depth != EIGHT:
-                    raise DataError(f"{text}. {advice}")
-                progress(f"Warning: {text}. {advice}")
+            part = self._used_part(depth, extent)
+            if part > (LEAST_PART if depth == EIGHT else HALF):
+                continue
+            text = f"{self._few_levels(depth, extent)}. {_advice(depth, extent)}"
+            if depth != EIGHT and part <= LEAST_PART:
+                raise DataError(text)
+            progress(f"Warning: {text}")
 
     def warn(self, progress: Progress) -> None:
         """Warn of images that use a small part of the range that is given, as those of another depth would.
@@ -123,9 +128,10 @@ class ValueCheck:
             progress: Receives a line for each depth.
         """
         for depth, extent in self._found.items():
-            if text := self._unused(depth, extent):
+            if self._used_part(depth, extent) <= LEAST_PART:
                 progress(
-                    f"Warning: {text}, as the run reads them. If they should be brighter, save them as its own were."
+                    f"Warning: {self._few_levels(depth, extent)}, as the run reads them. If they should be brighter, "
+                    "save them as its own were."
                 )
 
     def _refuse_mixed(self, value_range: Range) -> None:
@@ -136,13 +142,20 @@ class ValueCheck:
                 f"{self._place} has images of several depths: {', '.join(found)}. Save them with one depth."
             )
 
-    def _unused(self, depth: Depth, extent: _Extent) -> str:
-        """What is wrong with the values of a depth; empty where they use their range."""
+    def _ends(self, depth: Depth, extent: _Extent) -> tuple[float, float]:
+        """The least and the largest value, as parts of the way from black to white."""
         black, white = self._range or depth.own_range
         least = black if depth == EIGHT else extent.lowest
-        if extent.highest - least > LEAST_PART * (white - black):
-            return ""
-        first, last = (round((value - black) * 255 / (white - black)) for value in (least, extent.highest))
+        return (least - black) / (white - black), (extent.highest - black) / (white - black)
+
+    def _used_part(self, depth: Depth, extent: _Extent) -> float:
+        first, last = self._ends(depth, extent)
+        return last - first
+
+    def _few_levels(self, depth: Depth, extent: _Extent) -> str:
+        """Say which values there are, and how few grey levels they become."""
+        black, white = self._range or depth.own_range
+        first, last = (round(end * 255) for end in self._ends(depth, extent))
         images = f"{counted(extent.n_images, 'image')} {depth.name} in {self._place}"
         return (
             f"the values of {images} lie between {extent.lowest:.10g} and {extent.highest:.10g}. With {black:.10g} as "

@@ -61,6 +61,36 @@ def test_deep_files_that_use_their_range_are_read(data: Path) -> None:
     assert not [line for line in load(data) if "Warning" in line]
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_15_bits_in_files_of_16_are_read_with_a_warning_until_a_range_is_given(data: Path, kind: type) -> None:
+    write(data, bits(15, kind))
+
+    def warnings(**changes: object) -> list[str]:
+        return [line for line in load(data, **changes) if "Warning: the values" in line]
+
+    (warning,) = warnings()
+    assert " lie between 0 and 32767. With 0 as black and 65535 as white, they have at most 128 of 256" in warning
+    assert warning.endswith("Set dataset.value_range=[0,32767], or dataset.value_range=[0,65535] to read them so.")
+    assert warnings(value_range=[0, 32767]) == warnings(value_range=[0, 65535]) == []
+
+
+def test_one_bright_image_is_enough_for_no_warning(data: Path) -> None:
+    write(data, bits(15, np.uint16))
+    Image.fromarray(np.full((8, 8), 33000, np.uint16)).save(data / "images" / "a" / "bright.tif")
+    assert not [line for line in load(data) if "Warning: the values" in line]
+
+
+def test_dim_floats_bring_a_warning_where_half_of_their_range_is_used(data: Path) -> None:
+    write(data, lambda x: (x * 0.375).astype(np.float32))
+    (warning,) = [line for line in load(data) if "Warning: the values" in line]
+    assert warning.endswith("Set dataset.value_range=[0,0.375], or dataset.value_range=[0,1] to read them so.")
+
+
+def test_images_of_8_bits_that_use_half_of_their_range_bring_no_warning(data: Path) -> None:
+    write(data, bits(7, np.uint8), suffix="png")
+    assert not [line for line in load(data) if "Warning: the values" in line]
+
+
 def test_one_dark_image_among_others_is_read(data: Path) -> None:
     write(data, bits(16, np.uint16))
     Image.fromarray(np.full((8, 8), 5, np.uint16)).save(data / "images" / "a" / "dark.tif")
@@ -140,6 +170,7 @@ def test_a_quarter_of_the_range_is_the_border() -> None:
     [
         (0, 1, (0, 1)), (0, 16, (0, 16)), (2, 250, (0, 255)), (3, 4090, (0, 4095)), (0, 0, (0, 1)), (7, 7, (7, 8)),
         (-1024, 3000, (-1024, 3000)), (0.001, 0.01, (0, 0.01)), (-0.9, 0.8, (-1, 1)), (0, 1e6, (0, 1e6)),
+        (0, 30000, (0, 32767)),
     ],
 )  # fmt: skip
 def test_the_advised_range_is_that_of_a_usual_depth(lowest: float, highest: float, likely: tuple[float, float]) -> None:
