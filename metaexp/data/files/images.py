@@ -14,8 +14,8 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from metaexp.core.errors import DataError
 from metaexp.data.classification.preprocessing import ImagePreparation
-from metaexp.data.pixels.pixel_values import measured, scaled, stored_depth
-from metaexp.data.pixels.stored_values import Depth, Range, Values, check_range
+from metaexp.data.pixels.pixel_values import Stored, lower_bits, measured, scaled, stored_depth
+from metaexp.data.pixels.stored_values import COLOUR, Range, Values, check_range
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -105,7 +105,7 @@ def open_image(content: bytes, name: str) -> Image.Image:
     Raises:
         DataError: The file is not an image that Pillow reads, or has more than 64 million pixels.
     """
-    return _decoded(content, name)[0]
+    return _decoded(content, name).image
 
 
 def _opened(content: bytes) -> ImageFile.ImageFile:
@@ -114,8 +114,7 @@ def _opened(content: bytes) -> ImageFile.ImageFile:
         return Image.open(io.BytesIO(content))
 
 
-def _decoded(content: bytes, name: str) -> tuple[Image.Image, Depth]:
-    """An image, and how its file stores its values."""
+def _decoded(content: bytes, name: str) -> Stored:
     if not content:
         raise DataError(_unreadable(name, "the file is empty"))
     try:
@@ -124,6 +123,7 @@ def _decoded(content: bytes, name: str) -> tuple[Image.Image, Depth]:
             raise DataError(f"{name} has {image.width}x{image.height} pixels; {_TOO_LARGE}")
         depth = stored_depth(image, name)
         image.load()
+        lower = lower_bits(_opened(content)) if depth == COLOUR else None
     except UnidentifiedImageError as error:
         raise DataError(_unreadable(name, "no known format")) from error
     except Image.DecompressionBombError as error:
@@ -133,7 +133,7 @@ def _decoded(content: bytes, name: str) -> tuple[Image.Image, Depth]:
     except Exception as error:  # decoders raise anything on damaged files
         reason = re.sub(r"<_io\.[^>]*>", "the file", str(error)) or type(error).__name__
         raise DataError(_unreadable(name, reason)) from error
-    return image, depth
+    return Stored(image, depth, lower)
 
 
 def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
@@ -152,7 +152,7 @@ def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
     decoded = _decoded(content, label)
     try:
         found = _converted(decoded, label, name, reading)
-        has_frames = hasattr(decoded[0], "is_animated") and getattr(_opened(content), "is_animated", False)
+        has_frames = hasattr(decoded.image, "is_animated") and getattr(_opened(content), "is_animated", False)
         return found._replace(has_frames=has_frames)
     except DataError:
         raise
@@ -164,16 +164,24 @@ def _unreadable(name: str, reason: str) -> str:
     return f"{name} is not an image that can be read: {reason}. Put an intact image in its place, or take it out."
 
 
-def _converted(decoded: tuple[Image.Image, Depth], label: str, name: str, reading: Reading) -> Read:
+def upright(image: Image.Image) -> Image.Image | None:
+    """Return an image turned as its EXIF orientation says; None where it says nothing of turning.
+
+    Args:
+        image: The image.
+    """
+    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) in range(2, 9) else None
+
+
+def _converted(stored: Stored, label: str, name: str, reading: Reading) -> Read:
     """``label`` names the image in messages, ``name`` its file for the crop."""
-    image, depth = decoded
     treatment = []
-    if reading.upright and image.getexif().get(_ORIENTATION, 1) in range(2, 9):
-        image = ImageOps.exif_transpose(image)
+    if reading.upright and (turned := upright(stored.image)) is not None:
+        stored = Stored(turned, stored.depth, None if stored.lower is None else upright(stored.lower))
         treatment.append("turned upright")
-    values = measured(image, depth)
+    values = measured(stored)
     black_and_white = check_range(values, reading.value_range, label, reading.has_range_key)
-    image, change = scaled(image, depth, black_and_white)
+    image, change = scaled(stored, black_and_white)
     if change:
         treatment.append(change)
     if (opaque := composited(image, reading.background)) is not None:

@@ -49,7 +49,9 @@ EIGHT: Final = Depth("of 8 bits", 255.0, 255.0)
 TWELVE: Final = Depth("of 12 bits", 4095.0, 4095.0)
 SIXTEEN: Final = Depth("of 16 bits", 65535.0, 65535.0)
 SIGNED: Final = Depth("of 16 bits with sign", 32767.0, 32767.0)
-COLOUR: Final = Depth("of 16 bits a channel", 65535.0, 65535.0, is_read_whole=False)
+COLOUR: Final = Depth("of 16 bits a channel", 65535.0, 65535.0)
+UPPER_COLOUR: Final = Depth("of 16 bits a channel", 65535.0, 65535.0, is_read_whole=False)
+"""Kinds of which Pillow reads the upper 8 bits alone: CMYK, for example."""
 LONG: Final = Depth("of 32 bits", 65535.0, 2.0**31 - 1)
 FLOATS: Final = Depth("of floats", 1.0, float("inf"))
 

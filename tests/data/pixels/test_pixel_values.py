@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,25 +26,51 @@ def encoded(pixels: npt.NDArray[np.generic] | Image.Image, kind: str = "TIFF") -
     return file.getvalue()
 
 
-def tiff(content: bytes, bits: int, sample_format: int = 1, photometric: int = 1) -> bytes:
+def tiff(content: bytes, bits: int, sample_format: int = 1, photometric: int = 1, planes: int = 1) -> bytes:
     """A TIFF of 4 x 4 grey values. Pillow writes few kinds, and reads more."""
     tags = {
         256: 4, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 8 + 2 + 12 * 11 + 4, 277: 1, 278: 4,
-        279: len(content), 284: 1, 339: sample_format,
+        279: len(content), 284: planes, 339: sample_format,
     }  # fmt: skip
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + content
 
 
-def deep_colour(pixels: npt.NDArray[np.float64]) -> bytes:
-    """A PNG (H, W, 3) of 16 bits a channel, which Pillow does not write."""
+def deep_tiff(pixels: npt.NDArray[np.float64], order: str = "<", planes: int = 1, compressed: bool = False) -> bytes:
+    """A TIFF (H, W, 3 or 4) of 16 bits a channel, with transparency as the fourth."""
+    height, width, n_channels = pixels.shape
+    values = pixels.astype(f"{order}u2")
+    parts = [values] if planes == 1 else [values[..., channel] for channel in range(n_channels)]
+    data = [zlib.compress(part.tobytes()) if compressed else part.tobytes() for part in parts]
+    sizes = [len(part) for part in data]
+    places = [1000 + sum(sizes[:number]) for number in range(len(data))]
+    tags = [
+        (256, [width]), (257, [height]), (258, [16] * n_channels), (259, [8 if compressed else 1]), (262, [2]),
+        (273, places), (277, [n_channels]), (278, [height]), (279, sizes), (284, [planes]),
+        (338, [2] * (n_channels - 3)),
+    ]  # fmt: skip
+    found = [(tag, numbers) for tag, numbers in tags if numbers]
+    entries, longer = b"", b""
+    for tag, numbers in found:
+        packed = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        value = packed if len(numbers) == 1 else struct.pack(f"{order}I", 8 + 6 + 12 * len(found) + len(longer))
+        longer += b"" if len(numbers) == 1 else packed
+        entries += struct.pack(f"{order}HHI", tag, 4, len(numbers)) + value
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(found))
+    return (start + entries + bytes(4) + longer).ljust(1000, b"\0") + b"".join(data)
+
+
+def deep_colour(pixels: npt.NDArray[np.float64], orientation: int = 1) -> bytes:
+    """A PNG (H, W, 3 or 4) of 16 bits a channel, which Pillow does not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, {3: 2, 4: 6}[pixels.shape[2]], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    exif = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, 1, orientation, 0)
+    chunks = {b"IHDR": header, b"eXIf": exif, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, content) for kind, content in chunks.items())
 
 
 def packed(values: npt.NDArray[np.uint16]) -> bytes:
@@ -132,7 +159,15 @@ def test_transparency_stays_where_values_of_8_bits_are_stretched() -> None:
         (encoded((RAMP * 5000).astype(np.uint16)), (0, 4095), "from 0 to 5000; they must lie within 0, .* and 4095"),
         (encoded(BYTES, "PNG"), (10, 255), "from 0 to 255; they must lie within 10"),
         (encoded(BYTES, "PNG"), (0, 4095), "of 8 bits: values up to 255. dataset.value_range=\\[0,4095\\] does not"),
-        (deep_colour(np.full((4, 4, 3), 4000.0)), (0, 4095), "of 16 bits a channel: only the upper 8 bits are read"),
+        (
+            deep_tiff(np.full((4, 4, 3), 4000.0), planes=2, compressed=True),
+            (0, 4095),
+            "of 16 bits a channel: only the upper 8 bits are read",
+        ),
+        (deep_colour(np.full((4, 4, 3), 5000.0)), (0, 4095), "from 5000 to 5000; they must lie within 0, .* and 4095"),
+        (deep_tiff(np.zeros((4, 4, 3)), planes=2), None, "stores each channel apart, without compression"),
+        (deep_tiff(np.zeros((4, 4, 3)), ">", planes=2), (0, 4095), "stores each channel apart, without compression"),
+        (tiff(BYTES.tobytes(), 8, photometric=0, planes=2), None, "stores each channel apart, without compression"),
         (
             tiff((RAMP * 65535).astype("<u2").tobytes(), 16, photometric=0),
             None,
@@ -159,6 +194,59 @@ def test_colour_of_16_bits_in_a_range_of_its_own_is_read() -> None:
     ramp = np.stack([RAMP * 65535] * 3, -1)
     assert np.abs(read(deep_colour(ramp)).astype(int) - BYTES).max() <= 1
     assert np.array_equal(read(deep_colour(ramp), (0, 65535)), read(deep_colour(ramp)))
+
+
+COLOURS = np.random.default_rng(0).integers(0, 4096, (4, 4, 4)).astype(np.float64)
+"""Values of 12 bits (4, 4, 4) of three colours and of how opaque a pixel is."""
+COLOURS[0, 0, :3] = 0, 1, 4095
+
+
+@pytest.mark.parametrize("n_channels", [3, 4])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        deep_colour,
+        deep_tiff,
+        lambda pixels: deep_tiff(pixels, ">"),
+        lambda pixels: deep_tiff(pixels, compressed=True),
+        lambda pixels: deep_tiff(pixels, ">", compressed=True),
+    ],
+)
+def test_colour_of_few_bits_in_16_is_read_to_the_last_bit(
+    encode: Callable[[npt.NDArray[np.float64]], bytes], n_channels: int
+) -> None:
+    pixels = COLOURS[..., :n_channels].copy()
+    pixels[..., 3:] = 65535
+    found = read_image(encode(pixels), "folder", "a.png", Reading(3, 4, value_range=(0, 4095)))
+    assert found.values[1:] == (0, 4095)
+    right = (COLOURS[..., :3] * 255 / 4095).round().transpose(2, 0, 1)
+    assert np.array_equal(found.pixels, right)
+    assert not np.array_equal((COLOURS[..., :3] // 256 * 17).transpose(2, 0, 1), right)  # the upper bits alone
+    own = read_image(encode(pixels), "folder", "a.png", Reading(3, 4))
+    assert np.array_equal(own.pixels, (COLOURS[..., :3] // 256).transpose(2, 0, 1))
+    assert (own.treatment, found.treatment) == ("", "scaled from 0..4095 to 8 bits")
+
+
+def test_transparency_stays_where_colour_of_16_bits_is_scaled() -> None:
+    pixels = np.full((4, 4, 4), 4095.0)
+    pixels[..., 3] = np.where(RAMP > 0.5, 65535, 0)
+    found = read(deep_colour(pixels), (0, 4095), background="black")
+    assert np.array_equal(found, np.where(RAMP > 0.5, 255, 0))
+
+
+def test_photographs_of_16_bits_a_channel_are_turned_with_all_their_bits() -> None:
+    reading = Reading(3, 4, upright=True, value_range=(0, 4095))
+    plain, found = (
+        read_image(deep_colour(COLOURS[..., :3], orientation), "folder", "a.png", reading) for orientation in (1, 6)
+    )
+    assert np.array_equal(found.pixels, np.rot90(plain.pixels, -1, (1, 2)))
+    assert found.treatment == "turned upright, scaled from 0..4095 to 8 bits"
+
+
+def test_channels_that_are_stored_apart_are_read_where_pillow_reads_them() -> None:
+    assert np.array_equal(read(tiff(BYTES.tobytes(), 8, planes=2)), BYTES)
+    colours = np.stack([RAMP * 65535] * 3, -1)
+    assert np.array_equal(read(deep_tiff(colours, planes=2, compressed=True)), read(deep_tiff(colours)))
 
 
 def test_a_bmp_of_16_bits_a_pixel_is_not_taken_for_a_deep_image() -> None:
