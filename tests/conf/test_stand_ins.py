@@ -1,12 +1,14 @@
-"""Every experiment trains where its data are not: on made-up images, with no network."""
+"""Experiments train where its data are not: on made-up images, with no network."""
 
 from __future__ import annotations
 
 import os
+import re
 import urllib.request
 from pathlib import Path
 
 import pytest
+from sampling import sample
 
 from metaexp.config.compose import Composer
 from metaexp.config.schema import Settings
@@ -18,7 +20,15 @@ from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+
+
+def choices(experiment: Path) -> set[str]:
+    """The choices of an experiment, such as ``override /algorithm: maml``."""
+    return set(re.findall(r"^  - override (/\S+: \S+)", experiment.read_text(), re.M))
+
+
+TRIED = sample(EXPERIMENTS, 40, choices, lambda path: path.stem)
 LITTLE = [
     "train.steps=1", "train.meta_batch_size=1", "train.n_query=1", "train.eval_episodes=1",
     "eval.episodes=1", "task.n_query=1", "tracker=files", "device=cpu",
@@ -81,11 +91,11 @@ def smaller(settings: Settings) -> list[str]:
     return [*overrides, f"model.channels={CHANNELS}"] if model.get("channels", 0) > CHANNELS else overrides
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_trains_a_step_on_its_stand_in(
-    composer: Composer, nowhere: list[str], silent: Lines, name: str
+@pytest.mark.parametrize("experiment", TRIED, ids=lambda path: path.stem)
+def test_an_experiment_trains_a_step_on_its_stand_in(
+    composer: Composer, nowhere: list[str], silent: Lines, experiment: Path
 ) -> None:
-    overrides = [f"experiment={name}", *LITTLE, *nowhere]
+    overrides = [f"experiment={experiment.stem}", *LITTLE, *nowhere]
     settings = composer.settings(overrides)
     overrides += smaller(settings)
     if needs_files(settings):
@@ -96,3 +106,9 @@ def test_every_experiment_trains_a_step_on_its_stand_in(
     assert record.status == "completed"
     assert record.test is not None
     assert ("(stand-in)" in record.dataset) == needs_files(settings)
+
+
+def test_a_sample_of_experiments_has_every_algorithm_dataset_and_network() -> None:
+    assert 0 < len(TRIED) <= len(EXPERIMENTS)
+    assert set().union(*map(choices, TRIED)) == set().union(*map(choices, EXPERIMENTS))
+    assert {"/algorithm: maml", "/dataset: sinusoid", "/model: lstm"} <= set().union(*map(choices, TRIED))
