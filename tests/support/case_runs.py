@@ -21,7 +21,7 @@ from metaexp.models.base import Network
 
 FILES = {
     "algorithm/cases.yaml": "_target_: case_runs.Cases\ninner_lr: 0.1\ncase: 0\npause: 0.0\n",
-    "algorithm/other_cases.yaml": "_target_: case_runs.Cases\ninner_lr: 0.05\ncase: 0\npause: 0.0\n",
+    "algorithm/other_cases.yaml": "_target_: case_runs.Cases\ninner_lr: 0.05\ncase: 0\npause: 0.001\n",
     "dataset/lines.yaml": "defaults:\n  - override /task@_global_.task: regression_5shot\n"
     "  - override /model@_global_.model: net\n_target_: tiny_runs.Lines\npoison: null\nversion: a\n",
     "dataset/file_lines.yaml": "defaults:\n  - override /task@_global_.task: regression_5shot\n"
