@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from metaexp.core.errors import DataError
 from metaexp.data.classification.preprocessing import ImagePreparation
+from metaexp.data.pixels.jpeg_damage import has_bytes_left_over, is_cut_short
 from metaexp.data.pixels.pixel_values import Stored, lower_bits, measured, scaled, stored_depth
 from metaexp.data.pixels.stored_values import COLOUR, Range, Values, check_range
 
@@ -48,6 +49,7 @@ class Reading(NamedTuple):
         resize: The filter.
         value_range: The stored values that become black and white; None for those of the depth of each image.
         has_range_key: Whether that is a key of the dataset, so that messages advise to set it.
+        finds_damage: Whether JPEG files are decoded again to find damaged ones. The files of published sets are known.
     """
 
     channels: int
@@ -58,6 +60,7 @@ class Reading(NamedTuple):
     resize: Resampling = "lanczos"
     value_range: Range | None = None
     has_range_key: bool = False
+    finds_damage: bool = False
 
 
 def own_reading(preparation: ImagePreparation, has_range_key: bool = True) -> Reading:
@@ -75,6 +78,7 @@ def own_reading(preparation: ImagePreparation, has_range_key: bool = True) -> Re
         resize=preparation.resize,
         value_range=preparation.value_range,
         has_range_key=has_range_key,
+        finds_damage=True,
     )
 
 
@@ -87,12 +91,14 @@ class Read(NamedTuple):
             so that images that were once read in another way have another digest now.
         values: The values in the file.
         has_frames: Whether there are more images in the file, as in an animation, which are left out.
+        has_bytes_left: Whether the file has more data than the image needs, as some damaged ones do.
     """
 
     pixels: Bytes
     treatment: str
     values: Values
     has_frames: bool = False
+    has_bytes_left: bool = False
 
 
 def open_image(content: bytes, name: str) -> Image.Image:
@@ -122,7 +128,7 @@ def _decoded(content: bytes, name: str) -> Stored:
         if image.width * image.height > _MOST_PIXELS:
             raise DataError(f"{name} has {image.width}x{image.height} pixels; {_TOO_LARGE}")
         depth = stored_depth(image, name)
-        image.load()
+        _load_whole(image)
         lower = lower_bits(_opened(content)) if depth == COLOUR else None
     except UnidentifiedImageError as error:
         raise DataError(_unreadable(name, "no known format")) from error
@@ -136,6 +142,16 @@ def _decoded(content: bytes, name: str) -> Stored:
     return Stored(image, depth, lower)
 
 
+def _load_whole(image: ImageFile.ImageFile) -> None:
+    """Load an image, and raise OSError if it is truncated, also where other code told Pillow to read such images."""
+    setting = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        image.load()
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = setting
+
+
 def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
     """Decode an image file, and bring it to the size and number of channels that are asked for.
 
@@ -146,14 +162,17 @@ def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
         reading: How it is read.
 
     Raises:
-        DataError: The file is not an image, or its values have no known range.
+        DataError: The file is not an image or is damaged, or its values have no known range.
     """
     label = f"{place}: {name}"
     decoded = _decoded(content, label)
+    if reading.finds_damage and is_cut_short(content, decoded.image):
+        raise DataError(_unreadable(label, "the file is damaged, and has no data for a part of the image"))
     try:
         found = _converted(decoded, label, name, reading)
         has_frames = hasattr(decoded.image, "is_animated") and getattr(_opened(content), "is_animated", False)
-        return found._replace(has_frames=has_frames)
+        has_bytes_left = reading.finds_damage and has_bytes_left_over(content, decoded.image)
+        return found._replace(has_frames=has_frames, has_bytes_left=has_bytes_left)
     except DataError:
         raise
     except Exception as error:  # what a damaged file lets Pillow raise

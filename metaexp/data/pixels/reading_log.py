@@ -25,6 +25,7 @@ class ReadingLog:
         self.values = ValueCheck(place, reading.value_range)
         self._treatments: Counter[str] = Counter()
         self._n_with_frames = 0
+        self._with_bytes_left: list[str] = []
 
     def add(self, read: Read, name: str) -> None:
         """Count an image.
@@ -36,9 +37,11 @@ class ReadingLog:
         self.values.add(read.values, name)
         self._treatments[read.treatment] += 1
         self._n_with_frames += read.has_frames
+        if read.has_bytes_left:
+            self._with_bytes_left.append(name)
 
     def lines(self) -> Iterator[str]:
-        """Yield a line for each change of images, and one for files with several images."""
+        """Yield a line for each change of images, one for files with several, and one for those that may be damaged."""
         total = self._treatments.total()
         for treatment, n in sorted(self._treatments.items()):
             if treatment:
@@ -46,3 +49,10 @@ class ReadingLog:
         if self._n_with_frames:
             files = counted(self._n_with_frames, "file")
             yield f"  of {files} with several images, such as animations, the first image is used"
+        if self._with_bytes_left:
+            files = counted(len(self._with_bytes_left), "JPEG file")
+            have = agreeing(len(self._with_bytes_left), "has")
+            yield (
+                f"  Warning: {files} {have} more data than the image needs. A damaged file can be like that. "
+                f"The first is {self._with_bytes_left[0]}: look whether it shows what it should."
+            )

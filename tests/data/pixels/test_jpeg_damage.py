@@ -1,0 +1,161 @@
+"""JPEG files whose data do not fill their image are refused, and those with more data are named."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+from small_image_folder import image_folder
+
+from metaexp.core.errors import DataError
+from metaexp.data.classification.preprocessing import ImagePreparation, Pixels
+from metaexp.data.files.images import Reading, own_reading, read_image
+from metaexp.data.pixels.jpeg_damage import has_bytes_left_over, is_cut_short
+from metaexp.run.predict.new_examples import Reader
+
+KINDS: list[dict[str, Any]] = [
+    {}, {"quality": 95, "subsampling": 0}, {"quality": 30}, {"optimize": True}, {"progressive": True},
+    {"restart_marker_rows": 1}, {"restart_marker_blocks": 1}, {"progressive": True, "restart_marker_rows": 1},
+    {"comment": b"\xff\xda\xff\xd9"}, {"exif": b"Exif\0\0" + b"\xff\xd9" * 20},
+]  # fmt: skip
+END = b"\xff\xd9"
+OWN = own_reading(ImagePreparation(Pixels(), 3, 8))
+
+
+def picture(seed: int = 0, mode: str = "RGB", side: int = 96) -> Image.Image:
+    """An image with large and small forms, as photographs have."""
+    random = np.random.default_rng(seed)
+    pixels = sum(
+        np.asarray(Image.fromarray(random.integers(0, 255, (n, n, 3), np.uint8)).resize((side, side)), np.float64)
+        for n in (3, 8, 24)
+    )
+    return Image.fromarray((pixels / 3).astype(np.uint8)).convert(mode)
+
+
+def jpeg(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def loaded(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def damage(content: bytes) -> tuple[bool, bool]:
+    image = loaded(content)
+    return is_cut_short(content, image), has_bytes_left_over(content, image)
+
+
+def unusual() -> Iterator[bytes]:
+    for mode in ("L", "CMYK"):
+        yield jpeg(picture(mode=mode))
+    for options in ({}, {"optimize": True}, {"progressive": True}, {"restart_marker_rows": 1}):
+        yield jpeg(Image.new("RGB", (64, 64), (128, 128, 128)), **options)
+        yield jpeg(Image.new("L", (9, 5)), **options)
+    yield jpeg(picture(), "MPO", save_all=True, append_images=[picture(1)])
+    yield jpeg(picture(), "PNG")
+    yield jpeg(picture()) + bytes(100)
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_intact_files_of_every_kind_are_not_suspected(options: dict[str, Any]) -> None:
+    for seed in range(3):
+        assert damage(jpeg(picture(seed), **options)) == (False, False)
+
+
+def test_unusual_intact_files_are_not_suspected() -> None:
+    for content in unusual():
+        assert damage(content) == (False, False)
+
+
+@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_a_file_that_ends_too_early_and_was_closed_is_found(options: dict[str, Any], part: float) -> None:
+    content = jpeg(picture(), **options)
+    start = content.rindex(b"\xff\xda") if not options.get("progressive") else content.index(b"\xff\xda", 700)
+    cut = content[: start + int((len(content) - start) * part)].rstrip(b"\xff") + END
+    with pytest.raises(DataError, match=r"a\.jpg is not an image that can be read"):
+        read_image(cut, "folder", "a.jpg", OWN)
+    read_image(content, "folder", "a.jpg", OWN)
+
+
+def test_a_lost_block_in_the_middle_is_found() -> None:
+    """Zeros take the place of some bytes, or the bytes are missing, or there twice."""
+    for seed in range(5):
+        content = jpeg(picture(seed, side=256))
+        middle = len(content) // 2
+        for damaged in (
+            content[:middle] + bytes(512) + content[middle + 512 :],
+            content[:middle] + content[middle + 512 :],
+            content[:middle] + content[middle - 512 :],
+        ):
+            assert any(damage(damaged))
+
+
+def write(folder: Path, damaged: bytes | None) -> None:
+    for number in range(12):
+        place = folder / "images" / "abcd"[number % 4]
+        place.mkdir(parents=True, exist_ok=True)
+        content = jpeg(picture(number))
+        (place / f"{number}.jpg").write_bytes(damaged if damaged is not None and number == 5 else content)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def test_a_dataset_with_a_damaged_file_is_refused_by_its_name(data: Path) -> None:
+    content = jpeg(picture(5))
+    write(data, content[: len(content) // 2] + END)
+    with pytest.raises(
+        DataError, match=r"b/5.jpg is not an image that can be read: the file is damaged, and has no data"
+    ):
+        image_folder().load(data, print)
+    write(data, None)
+    image_folder().load(data, print)
+
+
+def test_a_file_with_too_much_data_is_named_once(data: Path) -> None:
+    content = jpeg(picture(5))
+    write(data, content[:-2] + bytes(range(1, 100)) + END)
+    lines: list[str] = []
+    image_folder().load(data, lines.append)
+    (warning,) = [line for line in lines if "more data than the image needs" in line]
+    assert warning.startswith("  Warning: 1 JPEG file has more data")
+    assert "The first is b/5.jpg: " in warning
+
+
+def test_new_images_are_checked_too(tmp_path: Path) -> None:
+    content = jpeg(picture())
+    (tmp_path / "0.jpg").write_bytes(content[: len(content) // 2] + END)
+    preparation = ImagePreparation(Pixels(), 3, 8)
+    with pytest.raises(DataError, match="the file is damaged"):
+        Reader(preparation, (3, 8, 8), False, "image_folder", print).query(tmp_path)
+
+
+def test_truncated_files_are_refused_where_other_code_told_pillow_to_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    for kind in ("JPEG", "PNG"):
+        content = jpeg(picture(), kind)
+        assert loaded(content[: len(content) // 2])  # Pillow would
+        with pytest.raises(DataError, match="truncated"):
+            read_image(content[: len(content) // 2], "folder", "a", Reading(3, 8))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_published_sets_are_not_checked_and_pixels_are_the_same() -> None:
+    content = jpeg(picture())
+    damaged = content[: len(content) // 2] + END
+    read_image(damaged, "folder", "a.jpg", Reading(3, 8))
+    own = read_image(content, "folder", "a.jpg", OWN)
+    assert np.array_equal(own.pixels, read_image(content, "folder", "a.jpg", Reading(3, 8)).pixels)
