@@ -7,22 +7,32 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
-from metaexp.core.errors import DataError, first_line
+from metaexp.core.counted import agreeing, counted
+from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
-from metaexp.data.files.images import composited
+from metaexp.data.wrapped.example import Array, as_array, read_example
 
 _LINE_EVERY: Final = 5000
 _READ_TWICE: Final = 32
-_CHANNELS: Final = (1, 3)
 _DIGITS: Final = 6
 
-Array = npt.NDArray[Any]
+
+class _Item(NamedTuple):
+    """An item as it was read.
+
+    Attributes:
+        array: A uint8 image (C, H, W), or float32.
+        label: Its label.
+        is_turned: Whether it is a PIL image that was turned as its EXIF orientation says.
+    """
+
+    array: Array
+    label: int
+    is_turned: bool
 
 
 class Items(NamedTuple):
@@ -72,8 +82,9 @@ def read_items(
     progress(f"Reading {len(numbers)} items of {name}.")
     arrays: list[Array] = []
     labels: list[int] = []
+    n_turned = 0
     for done, i in enumerate(numbers, 1):
-        array, label = _item(dataset, i, name, image_size)
+        array, label, is_turned = _item(dataset, i, name, image_size)
         if arrays and (array.shape, array.dtype) != (arrays[0].shape, arrays[0].dtype):
             raise DataError(
                 f"{name}: item {i} is {array.dtype} of shape {array.shape}, and item {numbers[0]} is "
@@ -87,8 +98,14 @@ def read_items(
             )
         arrays.append(array)
         labels.append(label)
+        n_turned += is_turned
         if done % _LINE_EVERY == 0:
             progress(f"  {done} of {len(numbers)} items")
+    if n_turned:
+        progress(
+            f"  {n_turned} of {counted(len(numbers), 'item')} {agreeing(n_turned, 'was')} turned upright, as the EXIF "
+            "orientation says. A dataset that turns them itself must take it away: PIL.ImageOps.exif_transpose does."
+        )
     _refuse_random(dataset, numbers, arrays, labels, name, image_size)
     kept = [row for row, label in enumerate(labels) if wanted is None or label in wanted]
     order = sorted(kept, key=lambda row: labels[row])
@@ -162,8 +179,8 @@ def _listed(dataset: Any, total: int, name: str) -> Array | None:
     return None
 
 
-def _item(dataset: Any, i: int, name: str, image_size: int | None) -> tuple[Array, int]:
-    """The example and the label of item ``i``."""
+def _item(dataset: Any, i: int, name: str, image_size: int | None) -> _Item:
+    """Item ``i``."""
     try:
         item = dataset[i]
     except (Exception, SystemExit) as error:  # somebody else's code
@@ -173,7 +190,8 @@ def _item(dataset: Any, i: int, name: str, image_size: int | None) -> tuple[Arra
             f"{name}: item {i} is {_format_kind(item)}; it must be a pair of an example and its label. Derive a class "
             "of your own, whose __getitem__ returns this pair, and name it in dataset.target."
         )
-    return _example(item[0], f"{name}: item {i}", image_size), _label(item[1], f"{name}: item {i}")
+    array, is_turned = read_example(item[0], f"{name}: item {i}", image_size)
+    return _Item(array, _label(item[1], f"{name}: item {i}"), is_turned)
 
 
 def _format_kind(item: Any) -> str:
@@ -199,7 +217,7 @@ def _advice(label: Array) -> str:
 
 
 def _label(label: Any, name: str) -> int:
-    array = _as_array(label, f"the label of {name}")
+    array = as_array(label, f"the label of {name}")
     if array.size != 1 or array.dtype.kind not in "iu":
         shown = repr(label)[:40]
         raise DataError(
@@ -210,70 +228,12 @@ def _label(label: Any, name: str) -> int:
     return int(array.reshape(()))
 
 
-def _example(example: Any, name: str, image_size: int | None) -> Array:
-    """A uint8 image (C, H, W), or float32."""
-    if isinstance(example, Image.Image):
-        try:
-            return _from_pil(example, name, image_size)
-        except (OSError, ValueError) as error:  # of a file that is opened here, or a mode that cannot be converted
-            raise DataError(f"{name} cannot be read: {type(error).__name__}: {error}.") from error
-    array = _as_array(example, name)
-    if array.dtype == np.uint8:
-        return _channels_first(array, name).copy(order="C")  # some datasets give one buffer again and again
-    if array.dtype.kind == "f" and array.ndim in (1, 2, 3) and array.size:
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            raise DataError(f"{name} has values that are not finite as float32.")
-        return np.ascontiguousarray(array)
-    raise DataError(
-        f"{name} is {array.dtype} of shape {array.shape}; an example must be a PIL image, a uint8 image, or floats: "
-        "(D,), (L, D) or (C, H, W)."
-    )
-
-
-def _as_array(value: Any, name: str) -> Array:
-    try:
-        if isinstance(value, Tensor):
-            dense = value.detach().cpu()
-            return np.asarray(dense.float() if dense.is_floating_point() else dense)  # numpy has no bfloat16
-        return np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:  # of ragged lists, sparse tensors
-        raise DataError(f"{name} cannot be made into an array: {first_line(error).rstrip('.')}.") from error
-
-
-def _channels_first(array: Array, name: str) -> Array:
-    if array.ndim == 2 and array.size:
-        return array[None]
-    if array.ndim == 3 and array.size and array.shape[0] in _CHANNELS:
-        return array
-    if array.ndim == 3 and array.size and array.shape[2] in _CHANNELS:
-        return array.transpose(2, 0, 1)
-    raise DataError(
-        f"{name} is uint8 of shape {array.shape}; images must be (H, W), (C, H, W) or (H, W, C) with 1 or 3 channels."
-    )
-
-
-def _from_pil(image: Image.Image, name: str, size: int | None) -> Array:
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise DataError(
-            f"{name} is a PIL image of mode {image.mode}, whose values have no known range. Let the dataset scale it "
-            "to 8 bits, or give floats (1, H, W) in its place."
-        )
-    grey = image.mode in ("1", "L", "LA")
-    image = (composited(image, "white") or image).convert("L" if grey else "RGB")
-    if size is not None and image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
-    array = np.asarray(image)
-    return np.ascontiguousarray(array[None] if grey else array.transpose(2, 0, 1))
-
-
 def _refuse_random(
     dataset: Any, numbers: list[int], arrays: list[Array], labels: list[int], name: str, image_size: int | None
 ) -> None:
     """Read some items again: with random transforms or labels they would be different data in each run."""
     for row in sorted({round(row) for row in np.linspace(0, len(numbers) - 1, _READ_TWICE)}):
-        again, label = _item(dataset, numbers[row], name, image_size)
+        again, label, _ = _item(dataset, numbers[row], name, image_size)
         if label != labels[row] or again.shape != arrays[row].shape or again.tobytes() != arrays[row].tobytes():
             raise DataError(
                 f"{name}: item {numbers[row]} differs when it is read again, as with random transforms. Items are read "

@@ -296,6 +296,71 @@ def test_every_item_is_seen_as_it_is(form: str, unit: int, tmp_path: Path, monke
     assert sorted(brightness.tolist()) == pytest.approx([10 * i for i in range(12)], abs=1e-4)
 
 
+PHOTOGRAPHS = """
+import io
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+
+class Photographs:
+    '''A camera was turned for every second one.'''
+
+    def __init__(self, form, orientation=6):
+        self.form, self.orientation = form, orientation
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, i):
+        pixels = np.arange(16).reshape(4, 4).astype(np.uint8) * (i + 1)
+        exif = Image.Exif()
+        if i % 2:
+            exif[0x0112] = self.orientation
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG", exif=exif)
+        image = Image.open(file)
+        if self.form == "array":
+            return np.asarray(image), i % 4
+        if self.form == "converted":
+            image = image.convert("RGB")
+        if self.form == "upright":
+            image = ImageOps.exif_transpose(image)
+        return image, i % 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "orientation", "is_turned_here"),
+    [
+        ("file", 6, True),
+        ("file", 3, True),
+        ("file", 2, True),
+        ("converted", 6, True),
+        ("upright", 6, False),
+        ("file", 1, False),
+        ("array", 6, False),
+    ],
+)
+def test_photographs_are_turned_as_in_folders_of_images(
+    form: str, orientation: int, is_turned_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"own_photographs_{form}_{orientation}"
+    (tmp_path / f"{name}.py").write_text(PHOTOGRAPHS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    lines: list[str] = []
+    loaded = described(f"{name}.Photographs", {"form": form, "orientation": orientation}).load(tmp_path, lines.append)
+    examples = (loaded.examples(torch.arange(12))[:, 0] * 255).round().long()
+    plain = torch.arange(16).reshape(4, 4)
+    turned = {6: plain.rot90(-1), 3: plain.rot90(2), 2: plain.flip(1), 1: plain}[orientation]
+    wanted = {0: plain, 1: plain if form == "array" else turned}
+    numbers = sorted(range(12), key=lambda i: i % 4)  # the order of the labels
+    assert torch.equal(examples, torch.stack([wanted[i % 2] * (i + 1) for i in numbers]))
+    said = [line for line in lines if line.startswith("  6 of 12 items were turned upright")]
+    assert len(said) == is_turned_here
+
+
 def test_two_classes_cannot_be_divided(package: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has 2 classes, which cannot be divided into train, val and test"):
         described(f"{package}.Squares", {"n_classes": 2}).load(tmp_path, print)
