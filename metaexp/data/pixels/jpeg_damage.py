@@ -31,16 +31,21 @@ class _Part(NamedTuple):
 
     start: int
     end: int
+    next_marker: int
 
 
 def is_cut_short(content: bytes, image: Image.Image) -> bool:
     """Return whether an image has pixels for which its JPEG file has no data.
+
+    Some files have numbered marks between the parts of their data. If a number is missing, so is a part.
 
     Args:
         content: The bytes of the file.
         image: The image in it, loaded; If it is not a JPEG, False is returned.
     """
     parts = _parts(content, image)
+    if not _is_numbered(parts):
+        return True
     return bool(parts) and not _gives(_replaced(content, parts, 0), image)
 
 
@@ -73,14 +78,27 @@ def _parts(content: bytes, image: Image.Image) -> list[_Part]:
             place += int.from_bytes(content[place : place + 2], "big")
         after = _MARKER.search(content, place)
         if after and (kind == _SCAN or (kind in _RESTARTS and found)):
-            found.append(_Part(place, after.start()))
+            found.append(_Part(place, after.start(), after[1][0]))
     return found
+
+
+def _is_numbered(parts: list[_Part]) -> bool:
+    """Whether restart markers count from 0 to 7, again and again, in each scan."""
+    number = 0
+    for kind in (part.next_marker for part in parts):
+        if kind not in _RESTARTS:
+            number = 0
+        elif kind != _RESTARTS[number % len(_RESTARTS)]:
+            return False
+        else:
+            number += 1
+    return True
 
 
 def _replaced(content: bytes, parts: list[_Part], n_last: int) -> bytes:
     """``content`` with other bytes after each part, in place of its last ``n_last``."""
     pieces, place = [], 0
-    for start, end in parts:
+    for start, end, _ in parts:
         pieces += [content[place : max(start, end - n_last)].rstrip(b"\xff"), _OTHER]
         place = end
     return b"".join([*pieces, content[place:]])

@@ -100,6 +100,16 @@ def test_a_lost_block_in_the_middle_is_found() -> None:
             assert any(damage(damaged))
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_lost_part_between_numbered_marks_is_found(progressive: bool) -> None:
+    content = jpeg(picture(side=256), restart_marker_rows=1, progressive=progressive)
+    assert damage(content) == (False, False)
+    first, second, third = (content.rindex(bytes([255, 0xD0 + number])) for number in (3, 4, 5))
+    assert damage(content[:first] + content[second:])[0]
+    assert damage(content[:second] + content[first:second] + content[second:])[0]
+    assert damage(content[:second] + bytes(third - second) + content[third:])[0]
+
+
 def write(folder: Path, damaged: bytes | None) -> None:
     for number in range(12):
         place = folder / "images" / "abcd"[number % 4]
