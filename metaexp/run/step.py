@@ -279,13 +279,13 @@ def not_finite(
         per_task: The loss of each task of the step.
         saved: The steps after which there are checkpoints.
     """
-    n_tasks = settings.train.n_tasks or total * len(per_task)
-    numbers = [(step * len(per_task) + i) % n_tasks for i in range(len(per_task))]
-    bad = [str(number) for number, loss in zip(numbers, per_task, strict=True) if not math.isfinite(loss)]
-    if bad:
+    size = len(per_task)
+    numbers = [(step * size + i) % (settings.train.n_tasks or total * size) for i in range(size)]
+    if bad := [str(number) for number, loss in zip(numbers, per_task, strict=True) if not math.isfinite(loss)]:
         what = f"the loss of training {agreeing(len(bad), 'task')} {', '.join(bad)}"
     else:
-        what = f"the gradient over training tasks {min(numbers)} to {max(numbers)}"
+        ends = map(str, sorted({min(numbers), max(numbers)}))
+        what = f"the gradient over training {agreeing(size, 'task')} {' to '.join(ends)}"
     kept = f"The checkpoint after {counted(saved[-1], 'step')} is kept" if saved else "There is no checkpoint yet"
     return NotFiniteError(
         f"{what} is not finite in step {step + 1} of {total} (seed {settings.seed}). {kept}. "

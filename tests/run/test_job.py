@@ -174,6 +174,8 @@ def test_a_run_on_a_few_tasks_names_the_one_that_it_trains_on(tiny: ModuleType, 
     few, all_new = (tiny.settings(tmp_path, train__n_tasks=n) for n in (4, None))
     assert "the loss of training task 2 is" in str(not_finite(few, 12, 3, [1.0, nan, 1.0], []))
     assert "the loss of training task 10 is" in str(not_finite(all_new, 12, 3, [1.0, nan, 1.0], []))
+    assert "the gradient over training tasks 9 to 11 is" in str(not_finite(all_new, 12, 3, [1.0, 1.0, 1.0], []))
+    assert "the gradient over training task 3 is" in str(not_finite(all_new, 12, 3, [1.0], []))
     settings = tiny.settings(
         tmp_path, algorithm={"_target_": "tiny_runs.BadGradient", "inner_lr": 0.1}, train__n_tasks=2
     )
