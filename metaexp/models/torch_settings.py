@@ -12,6 +12,8 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import torch
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
@@ -65,6 +67,9 @@ def _put_deterministic(mode: int) -> None:
 
 
 def _put_device(device: torch.device) -> None:
+    modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    if sum(isinstance(mode, DeviceContext) for mode in modes) > 1:
+        return  # within ``with torch.device(...)``, torch fails to end a device that was set around the block
     torch.set_default_device(None if device.type == "cpu" else device)  # a device that is set slows each call of torch
 
 

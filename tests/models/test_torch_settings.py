@@ -108,3 +108,16 @@ def test_the_standard_holds_within_a_mode_that_no_setting_ends(
             raise ValueError("inside")
         assert facts() == changed
     assert facts() == usual
+
+
+@pytest.mark.parametrize("block", ["cpu", "meta"])
+def test_a_device_that_is_set_around_a_block_of_another_one_is_as_before(block: str) -> None:
+    with unchanged_settings():
+        torch.set_default_device("meta")
+        with torch.device(block):
+            for _ in range(2):
+                with standard_settings():
+                    assert torch.ones(1).device.type == "cpu"
+                assert torch.ones(1).device.type == block
+        assert torch.ones(1).device.type == "meta"
+    assert torch.ones(1).device.type == "cpu"
