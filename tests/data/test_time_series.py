@@ -1,6 +1,7 @@
 """Time series of one's own, from CSV and .npz files, cut into windows."""
 
 import json
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -127,6 +128,18 @@ def test_months_are_equally_long_and_days_without_weekends_are_not(tmp_path, end
     (warning,) = uneven(tmp_path, [f"2026-01-{day:02d}" for day in range(5, 31) if day % 7 not in (3, 4)], ending)
     assert "from 2026-01-09" in warning
     assert "to 2026-01-12" in warning
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_dates_without_hyphens_have_equal_steps_at_the_end_of_a_month(tmp_path, ending):
+    days = [int(f"{date(2026, 1, 20) + timedelta(day):%Y%m%d}") for day in range(60)]
+    assert uneven(tmp_path, days, ending) == []
+    assert uneven(tmp_path, [(2020 + month // 12) * 100 + month % 12 + 1 for month in range(30)], ending) == []
+    (warning,) = uneven(tmp_path, days[:20] + days[30:], ending)
+    assert f"from {days[19]} to {days[30]}. " in warning
+    no_dates = [20260100 + step for step in range(40)]  # 20260132 is none
+    assert uneven(tmp_path, no_dates, ending) == []
+    assert len(uneven(tmp_path, no_dates[:20] + no_dates[30:], ending)) == 1
 
 
 def test_no_window_goes_across_steps_that_are_written_as_missing(tmp_path):

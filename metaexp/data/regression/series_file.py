@@ -24,7 +24,7 @@ from metaexp.data.regression.columns import (
     splits_of_tasks,
     text_array,
 )
-from metaexp.data.regression.time_steps import StepTimes, uneven_steps
+from metaexp.data.regression.time_steps import StepTimes, compact_dates, uneven_steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +124,8 @@ def _in_order(name: str, rows: Sequence[int], times: Sequence[float | int], path
 
 def _step_times(rows: Sequence[int], times: _Times) -> StepTimes:
     """The times of a series, whose rows (T) are in order."""
-    return StepTimes([times.written[row] for row in rows], uneven_steps([times.numbers[row] for row in rows]))
+    written = [times.written[row] for row in rows]
+    return StepTimes(written, uneven_steps(compact_dates(written) or [times.numbers[row] for row in rows]))
 
 
 def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+_COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})?")
 
 
 class StepTimes(NamedTuple):
@@ -58,3 +63,22 @@ def uneven_steps(times: Sequence[float | int]) -> npt.NDArray[np.bool_]:
     steps = [later - earlier for earlier, later in pairwise(times)]
     usual = sorted(steps)[len(steps) // 2] if steps else 0
     return np.array([not 2 * usual <= 3 * step or 2 * step > 3 * usual for step in steps], bool)
+
+
+def compact_dates(written: Sequence[str]) -> list[int] | None:
+    """Return the days of dates that are written as whole numbers, ``20260131`` or ``202601``; None for other times.
+
+    As numbers they are in the same order, but the step from 20260131 to 20260201 would seem longer than the others.
+
+    Args:
+        written: The times (T), as the file has them.
+    """
+    parts = [found for found in map(_COMPACT.fullmatch, written) if found is not None]
+    if len(parts) < len(written):
+        return None
+    try:
+        return [
+            date(int(year), int(month), int(day or 1)).toordinal() for year, month, day in (p.groups() for p in parts)
+        ]
+    except ValueError:  # there is no such day
+        return None
