@@ -34,7 +34,9 @@ _OTHER_BYTE: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" 
 _SIGNED: Final = re.compile(r"'I;16[BN]?S'")
 _BITS, _COMPRESSION, _WHITE_IS_ZERO, _PLANES, _FORMAT = 258, 259, 262, 284, 339
 """Tags of TIFF: BitsPerSample, Compression (1: none), PhotometricInterpretation (0: white is zero), PlanarConfiguration
-(2: each channel is stored apart) and SampleFormat (2: with sign)."""
+(2: each channel is stored apart) and SampleFormat (2: with sign, 3: floats)."""
+_OWN_ORDER: Final = b"II" if sys.byteorder == "little" else b"MM"
+"""How a TIFF begins that has this machine's order of bytes."""
 _KEEPS_VALUES: Final = ("L", "LA", "RGB", "RGBA")
 
 
@@ -104,15 +106,17 @@ def _other_byte(arguments: Any) -> Any:
 
 
 def _refuse_misread(tags: Any, name: str, is_deep: bool) -> None:
-    is_unusual = max(tags.get(_BITS) or (1,)) > 8 or tags.get(_WHITE_IS_ZERO) == 0
-    if is_unusual and tags.get(_PLANES) == 2 and tags.get(_COMPRESSION, 1) == 1:
+    bits, formats = tags.get(_BITS) or (1,), tags.get(_FORMAT) or ()
+    is_unusual = max(bits) > 8 or tags.get(_WHITE_IS_ZERO) == 0
+    is_own_float = (bits, formats, tags.prefix) == ((32,), (3,), _OWN_ORDER)  # Pillow takes all for such values
+    if is_unusual and not is_own_float and tags.get(_PLANES) == 2 and tags.get(_COMPRESSION, 1) == 1:
         raise DataError(
             f"{name} stores each channel apart, without compression, and has more than 8 bits a channel or white as 0. "
             "That is not read. Save it with the channels of a pixel together (PlanarConfiguration 1)."
         )
     if is_deep and tags.get(_WHITE_IS_ZERO) == 0:
         raise DataError(f"{name} stores white as 0 in more than 8 bits, which is not read. Save it with black as 0.")
-    if not is_deep and 2 in (tags.get(_FORMAT) or ()) and 8 in (tags.get(_BITS) or ()):
+    if not is_deep and 2 in formats and 8 in bits:
         raise DataError(f"{name} stores 8 bits with sign, which are not read. Save it with values from 0 to 255.")
 
 

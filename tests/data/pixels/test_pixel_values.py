@@ -245,6 +245,10 @@ def test_photographs_of_16_bits_a_channel_are_turned_with_all_their_bits() -> No
 
 def test_channels_that_are_stored_apart_are_read_where_pillow_reads_them() -> None:
     assert np.array_equal(read(tiff(BYTES.tobytes(), 8, planes=2)), BYTES)
+    floats = RAMP.astype("<f4").tobytes()
+    assert np.array_equal(read(tiff(floats, 32, sample_format=3, planes=2)), read(tiff(floats, 32, sample_format=3)))
+    with pytest.raises(DataError, match="stores each channel apart"):
+        read(tiff((RAMP * 65535).astype("<u2").tobytes(), 16, planes=2))
     colours = np.stack([RAMP * 65535] * 3, -1)
     assert np.array_equal(read(deep_tiff(colours, planes=2, compressed=True)), read(deep_tiff(colours)))
 
