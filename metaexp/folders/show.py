@@ -104,6 +104,8 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
     if next_steps and _needs_settings(found, state) and (problem := _problem_of_settings(found.path)):
         next_steps = []
         parts.append(f"It cannot be continued, tested or reproduced: {plain(problem)[:500]}")
+    elif state.state == "completed" and not _has_weights(found.path):
+        parts.append(f"It cannot be tested: {found.path / 'checkpoints'} has no weights.")
     return "\n".join(part for part in [*parts, format_next(next_steps)] if part)
 
 
@@ -223,6 +225,10 @@ def _problem_of_settings(folder: Path) -> str:
     return ""
 
 
+def _has_weights(folder: Path) -> bool:
+    return any((folder / "checkpoints").glob("*.safetensors"))
+
+
 def _next(found: Found, state: RunState) -> list[Step]:
     folder = found.path
     if state.state == "running":
@@ -230,7 +236,8 @@ def _next(found: Found, state: RunState) -> list[Step]:
     if state.state == "completed" and state.record is not None:
         test, is_fixed = state.record.test, attribute_of(state.record.config.get("dataset"), "fixed_tests") is True
         n_tests = None if test is None else test.n_episodes
-        return after_run(folder, n_tests, is_fixed=is_fixed, trust=trust_of_run(state.record))[:-1]
+        trust = trust_of_run(state.record)
+        return after_run(folder, n_tests, is_fixed=is_fixed, has_weights=_has_weights(folder), trust=trust)[:-1]
     if found.owner is not None and state.state in ("waiting", "stopped", "failed"):
         return _again(found.owner)
     if state.state == "stopped":
@@ -278,5 +285,5 @@ def _next_of_owner(found: Found, state: str, states: Sequence[str], again: Seque
         return steps
     names = [name for name, number in report.numbers.items() if report.best and number == report.best[0]]
     best = [found.path / name for name in names if kind_of(found.path / name) == "run"]
-    readable = [path for path in best if not _problem_of_settings(path)]
-    return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in readable)]
+    whole = [path for path in best if _has_weights(path) and not _problem_of_settings(path)]
+    return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in whole)]

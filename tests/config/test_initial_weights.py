@@ -82,7 +82,7 @@ def test_a_digest_that_is_given_must_be_that_of_the_file(file: Path) -> None:
         ("bare", "bare ends in no suffix"),
         ("folder", r"no config\.yaml. Give a run folder, or a file of weights\.$"),
         ("saved", r"no config\.yaml. Give a run folder, or a file of weights, such as .*saved/model\.safetensors\.$"),
-        ("run", "has no weights: the run was not validated yet, or this is a published copy"),
+        ("run", "has no weights: the run was not validated yet, its checkpoints are lost, or this is a published copy"),
         ("torn", r"best\.safetensors is missing, or is not a regular file"),
         ("line.pt/below", "cannot be read"),
     ],

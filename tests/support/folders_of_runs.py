@@ -62,10 +62,15 @@ def write_settings(folder: Path) -> None:
     (folder / "config.yaml").write_text(json.dumps(CONFIG))
 
 
-def write_run(folder: Path, record: RunRecord | None = None) -> Path:
-    """Write the folder of a run, with files of 1,000 bytes beside the record."""
+def write_weights(folder: Path) -> None:
+    """Write a file of selected weights that nobody reads."""
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "best.safetensors").write_bytes(bytes(1000))
+
+
+def write_run(folder: Path, record: RunRecord | None = None) -> Path:
+    """Write the folder of a run, with files of 1,000 bytes beside the record."""
+    write_weights(folder)
     write_settings(folder)
     (folder / "run.log").write_text("hello\n")
     write_record(record or a_record(), folder)
@@ -101,6 +106,7 @@ def write_search(folder: Path, *, is_done: bool = True) -> Path:
         inner = sweep.add(a_job(number))
         write_record(a_record(seed=number, test=None, val=Score("accuracy", val, 0.01, 200)), inner)
         write_settings(inner)
+        write_weights(inner)
     trials = [{"number": n, "state": "complete", "value": v, "folder": a_job(n).name} for n, v in ((0, 0.4), (1, 0.7))]
     report = {"metric": "val/accuracy", "is_done": is_done, "best": 1, "trials": trials}
     (folder / "search.json").write_text(json.dumps(report))

@@ -42,20 +42,23 @@ def format_next(steps: Sequence[Step]) -> str:
     return "\n".join(["next:", *align_columns([(item.command, f"# {item.why}") for item in steps], indent=2)])
 
 
-def after_run(folder: Path, n_tests: int | None, *, is_fixed: bool = False, trust: Sequence[str] = ()) -> list[Step]:
+def after_run(
+    folder: Path, n_tests: int | None, *, is_fixed: bool = False, has_weights: bool = True, trust: Sequence[str] = ()
+) -> list[Step]:
     """Return what one would do after a completed run.
 
     Args:
         folder: The run folder.
         n_tests: The episodes that it was tested on; None for a run without a test.
         is_fixed: Whether the test episodes of its dataset are fixed, so that there are no more.
+        has_weights: Whether its weights are there, so that it can be tested.
         trust: The ``--trust`` options without which the run's own code is refused.
     """
     is_tested, more = n_tests is not None, max(_MANY, 2 * (n_tests or 0))
     again = step("test it once more, on more episodes", "evaluate", *trust, folder, f"eval.episodes={more}")
     first = step("test its selected weights", "evaluate", *trust, folder)
     return [
-        *([] if is_tested and is_fixed else [again if is_tested else first]),
+        *([] if (is_tested and is_fixed) or not has_weights else [again if is_tested else first]),
         *([step("is the number the same again?", "reproduce", *trust, folder)] if is_tested else []),
         *_upload(folder),
         step("settings, results and files", "show", folder),

@@ -190,7 +190,8 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
     found = Checkpoints(place.checkpoints).newest(read_files)
     if found is None:
         raise RunFolderError(
-            f"{place.path} has no checkpoint to continue from: it has not trained yet, or this is a published copy."
+            f"{place.path} has no checkpoint to continue from: it has not trained yet, its checkpoints are lost, or "
+            "this is a published copy."
         )
     step, (content, values) = found
     check_weights(place.checkpoints / step_name(step), values, config)

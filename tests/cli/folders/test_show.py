@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,11 +155,24 @@ def test_a_run_whose_configuration_is_lost_is_not_offered_to_be_continued(
     assert message in line
 
 
-def test_the_best_trial_of_a_search_is_tested_only_with_its_configuration(
-    outputs: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_whose_weights_are_lost_is_not_offered_to_be_tested(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run")
+    assert "cannot be tested" not in shown(capsys, run)
+    shutil.rmtree(run / "checkpoints")
+    out = shown(capsys, run)
+    assert f"It cannot be tested: {run / 'checkpoints'} has no weights." in out
+    assert "metaexp evaluate" not in out
+    assert "metaexp reproduce" in out
+
+
+@pytest.mark.parametrize("lost", ["config.yaml", "checkpoints/best.safetensors"])
+def test_the_best_trial_of_a_search_is_tested_only_with_its_configuration_and_weights(
+    outputs: Path, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
     assert "metaexp evaluate" in shown(capsys, "outputs/searches/rates")
-    Path("outputs/searches/rates/001-maml-glyphs-seed1/config.yaml").unlink()
+    Path("outputs/searches/rates/001-maml-glyphs-seed1", lost).unlink()
     assert "metaexp evaluate" not in shown(capsys, "outputs/searches/rates")
 
 
