@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.classes.values import format_nearest, format_setting
+from metaexp.config.command_line.inner_sweeps import holds_sweep
 from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, is_of_hydra, packaged_key, quote_home
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
@@ -168,6 +169,8 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
         return f"{shown} cannot be read: {incomplete(line) or first_line(error).rstrip('.')[:200] + QUOTE}"
     if parsed.is_add() and parsed.key_or_group in _GROUPS and is_group(parsed, loader):  # Hydra's habit: +experiment=
         return parse(line.removeprefix("+"), loader)
+    if holds_sweep(parsed.value()):
+        return f"{shown} has a range, an interval or a choice within other values. Write one of these alone, or values."
     parsed.config_loader = loader  # a glob asks it for the files
     return packaged_key(line) or _values_problem(parsed) or parsed
 
