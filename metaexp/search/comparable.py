@@ -62,12 +62,12 @@ def _whole_numbers(problem: str, space: Space) -> str:
 
 def _as_integers(dimension: Steps | Interval) -> str:
     """A dimension of real numbers as one of integers."""
-    if isinstance(dimension, Steps):
-        low, high = math.floor(dimension.values[0]), math.ceil(dimension.values[-1])
-        return f"{dimension.key}=range({low}, {high + 1})"
-    low, high = math.ceil(dimension.low), math.floor(dimension.high)
+    ends = dimension.values if isinstance(dimension, Steps) else (dimension.low, dimension.high)
+    low, high = math.ceil(min(ends)), math.floor(max(ends))
     if low >= high:
         return f"some, such as {dimension.key}=1,2,4"
+    if isinstance(dimension, Steps):
+        return f"{dimension.key}=range({low}, {high + 1})"
     bounds = f"int(interval({low}, {high}))"
     return f"{dimension.key}={f'tag(log, {bounds})' if dimension.log else bounds}"
 

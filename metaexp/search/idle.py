@@ -32,7 +32,7 @@ def idle_values(space: Space, jobs: Sequence[FrozenJob]) -> list[str]:
             others = (*corner[:place], *corner[place + 1 :])
             measured.setdefault(format_value(corner[place]), {})[others] = validated_part(job.config)
         if equal := _equal_values(measured):
-            found.append(_refusal(dimension.key.lstrip("+"), equal, jobs[0]))
+            found.append(_refusal(dimension.key.lstrip("+"), equal, jobs[0], are_all=len(equal) == len(measured)))
     return found
 
 
@@ -55,15 +55,19 @@ def _equal_values(measured: Mapping[str, Mapping[tuple[Value, ...], dict[str, An
     return []
 
 
-def _refusal(key: str, values: Sequence[str], job: FrozenJob) -> str:
+def _refusal(key: str, values: Sequence[str], job: FrozenJob, *, are_all: bool) -> str:
+    """The sentence about equal values of a key; ``are_all`` says that it has no others."""
+    equal = (
+        f"{key} is {listed(values, _MOST_KEYS, mark=' or ')}, and that changes nothing that validation measures, "
+        "beyond rounding. The search would rank equal trials."
+    )
+    if not are_all:
+        return f"{equal} Keep one of these values."
     classes = {slot: job.config[slot] for slot in SLOTS if slot != "dataset" and slot in job.config}
     numbers = [
         name
         for name, value in values_by_key(classes).items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     ]
-    return (
-        f"{key} is {listed(values, _MOST_KEYS, mark=' or ')}, and that changes nothing that validation measures, "
-        f"beyond rounding. The search would rank equal trials. Give {key} one of these values, and vary keys that "
-        f"training depends on, such as {listed(numbers or ['optimizer.lr'], _MOST_KEYS, more='more')}."
-    )
+    others = listed(numbers or ["optimizer.lr"], _MOST_KEYS, more="more")
+    return f"{equal} Give {key} one of these values, and vary keys that training depends on, such as {others}."

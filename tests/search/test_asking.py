@@ -83,6 +83,8 @@ def test_a_key_that_is_wrong_is_named_with_what_is_allowed(composer: Composer, l
         (["eval.metrics=[],[mae]"], "eval.metrics is [] or [mae], and that changes nothing"),
         (["eval.episodes=range(4, 9)"], "eval.episodes is 4 or 8, and that changes nothing"),
         (["device.threads=int(interval(1, 2))"], "such as algorithm.inner_lr, "),
+        (["optimizer.lr=1,1.0"], "optimizer.lr is 1 or 1.0, and that changes nothing that validation measures"),
+        (["optimizer.lr=1,1.0,2"], "The search would rank equal trials. Keep one of these values."),
         (["device.task_chunk=null,1,2"], "device.task_chunk is null or 1 or 2, and that changes nothing"),
         (["train.eval_every=2,4", "train.log_every=1,2,3"], "train.log_every is 1 or 2 or 3, and that changes nothing"),
         (["search=grid"], "algorithm.inner_lr: search=grid tries every combination, and an interval has too many"),
