@@ -216,7 +216,8 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     failed = {seed: str(error) for seed, error in done.failed.items()}
     whole = write_summary(plan.folder, name, done.records, failed, plan.departs)
     print_seeds(name, done.records, whole, failed, plan.departs, plan.folder)
-    print_text(format_next(after_seeds(name, plan.folder, len(done.records), options.given)))
+    changes = [*overrides, *(["--short"] if options.short else [])]
+    print_text(format_next(after_seeds(name, plan.folder, len(done.records), options.given, changes)))
     for error in done.failed.values():
         return error.exit_code
     return ExitCode.DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0

@@ -262,6 +262,10 @@ def test_few_seeds_are_said_to_be_few() -> None:
         "metaexp reproduce x --seeds 3", "metaexp compare f",
     ]  # fmt: skip
     assert [found.command for found in after_seeds("x", Path("f"), 3)] == ["metaexp compare f"]
+    (more, _) = after_seeds("x", Path("f"), 2, changes=["train.steps=5", "--short"])
+    assert (more.command, more.why) == (
+        "metaexp reproduce x train.steps=5 --short --seeds 3", "a few seeds say little about others",
+    )  # fmt: skip
 
 
 def test_what_wandb_wrote_offline_is_uploaded_next(tmp_path: Path) -> None:

@@ -158,7 +158,9 @@ def after_rerun(run: Path, rerun: Path, *, is_identical: bool, is_whole: bool, t
     return [step("settings, results and files of the repetition", "show", rerun)]
 
 
-def after_seeds(name: str, folder: Path, n_seeds: int, own: Sequence[str] = ()) -> list[Step]:
+def after_seeds(
+    name: str, folder: Path, n_seeds: int, own: Sequence[str] = (), changes: Sequence[str] = ()
+) -> list[Step]:
     """Return what one would do after an experiment was trained with some seeds.
 
     Args:
@@ -166,9 +168,11 @@ def after_seeds(name: str, folder: Path, n_seeds: int, own: Sequence[str] = ()) 
         folder: The folder with a run for each seed.
         n_seeds: How many seeds there are.
         own: The options with which the user's own files and packages are found.
+        changes: The overrides and options with which it was trained.
     """
     few = 3
-    more = [step("one seed says nothing about others", "reproduce", *own, name, "--seeds", str(few))]
+    why = "one seed says nothing about others" if n_seeds == 1 else "a few seeds say little about others"
+    more = [step(why, "reproduce", *own, name, *changes, "--seeds", str(few))]
     return [*(more if n_seeds < few else []), step("a page with intervals and curves", "compare", folder)]
 
 
