@@ -140,9 +140,8 @@ def find_today(record: RunRecord) -> Today | None:
         today = Composer().settings(record.overrides, Purpose.PLAN)
     except ConfigError:
         return None
-    if config_hash(today.resolved) != config_hash(record.config) or _published(today.resolved) != _published(
-        record.config
-    ):
+    now, then = today.resolved, record.config
+    if config_hash(now) != config_hash(then) or _published(now) != _published(then):
         return None
     return Today(None if today.reference is None else Reference(**today.reference))
 

@@ -26,11 +26,12 @@ def idle_values(space: Space, jobs: Sequence[FrozenJob]) -> list[str]:
         jobs: The jobs of its corners, in order.
     """
     found = []
+    parts = [(corner, validated_part(job.config)) for corner, job in zip(space.corners(), jobs, strict=True)]
     for place, dimension in enumerate(space.dimensions):
         measured: dict[str, dict[tuple[Value, ...], dict[str, Any]]] = {}
-        for corner, job in zip(space.corners(), jobs, strict=True):
+        for corner, part in parts:
             others = (*corner[:place], *corner[place + 1 :])
-            measured.setdefault(format_value(corner[place]), {})[others] = validated_part(job.config)
+            measured.setdefault(format_value(corner[place]), {})[others] = part
         if equal := _equal_values(measured):
             found.append(_refusal(dimension.key.lstrip("+"), equal, jobs[0], are_all=len(equal) == len(measured)))
     return found
