@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from metaexp.core.errors import DataError
 from metaexp.data.classification.preprocessing import ImagePreparation
-from metaexp.data.pixels.jpeg_damage import has_bytes_left_over, is_cut_short
+from metaexp.data.pixels.jpeg_damage import compressed_parts, has_bytes_left_over, is_cut_short
 from metaexp.data.pixels.pixel_values import Stored, lower_bits, measured, scaled, stored_depth
 from metaexp.data.pixels.stored_values import COLOUR, Range, Values, check_range
 
@@ -166,12 +166,13 @@ def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
     """
     label = f"{place}: {name}"
     decoded = _decoded(content, label)
-    if reading.finds_damage and is_cut_short(content, decoded.image):
+    parts = compressed_parts(content, decoded.image) if reading.finds_damage else []
+    if is_cut_short(content, decoded.image, parts):
         raise DataError(_unreadable(label, "the file is damaged, and has no data for a part of the image"))
     try:
         found = _converted(decoded, label, name, reading)
         has_frames = hasattr(decoded.image, "is_animated") and getattr(_opened(content), "is_animated", False)
-        has_bytes_left = reading.finds_damage and has_bytes_left_over(content, decoded.image)
+        has_bytes_left = has_bytes_left_over(content, decoded.image, parts)
         return found._replace(has_frames=has_frames, has_bytes_left=has_bytes_left)
     except DataError:
         raise

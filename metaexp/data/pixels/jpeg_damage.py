@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from PIL import Image, JpegImagePlugin
@@ -26,7 +27,7 @@ _ARITHMETIC: Final = (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 """Frames of arithmetic coding, whose data may leave out zeros at the end."""
 
 
-class _Part(NamedTuple):
+class JpegPart(NamedTuple):
     """Compressed data up to a marker: from ``content[start]`` to before ``content[end]``."""
 
     start: int
@@ -34,55 +35,60 @@ class _Part(NamedTuple):
     next_marker: int
 
 
-def is_cut_short(content: bytes, image: Image.Image) -> bool:
+def is_cut_short(content: bytes, image: Image.Image, parts: Sequence[JpegPart]) -> bool:
     """Return whether an image has pixels for which its JPEG file has no data.
 
     Some files have numbered marks between the parts of their data. If a number is missing, so is a part.
 
     Args:
         content: The bytes of the file.
-        image: The image in it, loaded; If it is not a JPEG, False is returned.
+        image: The image in it, loaded.
+        parts: Its compressed data, of :func:`compressed_parts`; if it has none, False is returned.
     """
-    parts = _parts(content, image)
     if not _is_numbered(parts):
         return True
     return bool(parts) and not _gives(_replaced(content, parts, 0), image)
 
 
-def has_bytes_left_over(content: bytes, image: Image.Image) -> bool:
+def has_bytes_left_over(content: bytes, image: Image.Image, parts: Sequence[JpegPart]) -> bool:
     """Return whether a JPEG file has more compressed data than its image needs.
 
     It can be told only where all data are in one part, and the image has more than one colour.
 
     Args:
         content: The bytes of the file.
-        image: The image in it, loaded; If it is not a JPEG, False is returned.
+        image: The image in it, loaded.
+        parts: Its compressed data, of :func:`compressed_parts`; if it has none, False is returned.
     """
-    parts = _parts(content, image)
     if len(parts) != 1 or image.convert("RGB").getcolors(1):
         return False
     return _gives(_replaced(content, parts, _LAST), image)
 
 
-def _parts(content: bytes, image: Image.Image) -> list[_Part]:
-    """The parts of the compressed data of a JPEG; none where they cannot be checked."""
+def compressed_parts(content: bytes, image: Image.Image) -> list[JpegPart]:
+    """Return the parts of the compressed data of a JPEG; none where they cannot be checked, or it is not a JPEG.
+
+    Args:
+        content: The bytes of the file.
+        image: The image in it.
+    """
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         return []
-    found: list[_Part] = []
-    place = 0
-    while (marker := _MARKER.search(content, place)) and (kind := marker[1][0]) != _END:
+    found: list[JpegPart] = []
+    marker = _MARKER.search(content)
+    while marker and (kind := marker[1][0]) != _END:
         place = marker.end()
         if kind in _ARITHMETIC:
             return []
         if kind not in _ALONE:
             place += int.from_bytes(content[place : place + 2], "big")
-        after = _MARKER.search(content, place)
-        if after and (kind == _SCAN or (kind in _RESTARTS and found)):
-            found.append(_Part(place, after.start(), after[1][0]))
+        marker = _MARKER.search(content, place)
+        if marker and (kind == _SCAN or (kind in _RESTARTS and found)):
+            found.append(JpegPart(place, marker.start(), marker[1][0]))
     return found
 
 
-def _is_numbered(parts: list[_Part]) -> bool:
+def _is_numbered(parts: Sequence[JpegPart]) -> bool:
     """Whether restart markers count from 0 to 7, again and again, in each scan."""
     number = 0
     for kind in (part.next_marker for part in parts):
@@ -95,7 +101,7 @@ def _is_numbered(parts: list[_Part]) -> bool:
     return True
 
 
-def _replaced(content: bytes, parts: list[_Part], n_last: int) -> bytes:
+def _replaced(content: bytes, parts: Sequence[JpegPart], n_last: int) -> bytes:
     """``content`` with other bytes after each part, in place of its last ``n_last``."""
     pieces, place = [], 0
     for start, end, _ in parts:

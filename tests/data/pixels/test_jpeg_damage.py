@@ -15,7 +15,7 @@ from small_image_folder import image_folder
 from metaexp.core.errors import DataError
 from metaexp.data.classification.preprocessing import ImagePreparation, Pixels
 from metaexp.data.files.images import Reading, own_reading, read_image
-from metaexp.data.pixels.jpeg_damage import has_bytes_left_over, is_cut_short
+from metaexp.data.pixels.jpeg_damage import compressed_parts, has_bytes_left_over, is_cut_short
 from metaexp.run.predict.new_examples import Reader
 
 KINDS: list[dict[str, Any]] = [
@@ -51,7 +51,8 @@ def loaded(content: bytes) -> Image.Image:
 
 def damage(content: bytes) -> tuple[bool, bool]:
     image = loaded(content)
-    return is_cut_short(content, image), has_bytes_left_over(content, image)
+    parts = compressed_parts(content, image)
+    return is_cut_short(content, image, parts), has_bytes_left_over(content, image, parts)
 
 
 def unusual() -> Iterator[bytes]:
