@@ -18,6 +18,8 @@ from metaexp.results.display.names import full_name
 from metaexp.results.display.wording import NOTHING
 
 RECORDS = Path(__file__).resolve().parent / "records"
+LEARNERS = ("learners_cpu", "learners_cpu_again", "learners_cpu_slower", "learners_cpu_slower_again")
+WHOLE = "whole_runs"
 SPECIAL = {
     "maml_first_order": "MAML (first order), 5-shot",
     "maml_against_learn2learn": "MAML, against learn2learn",
@@ -26,23 +28,31 @@ SPECIAL = {
 Found = Mapping[str, Any]
 
 
-def steps(found: Found, again: Found) -> str:
-    """A training step of each learner against the plain way, measured in two processes."""
+def steps(found: Found, again: Found, slower: Sequence[Found]) -> str:
+    """A training step of each learner against the plain way: in two processes of a machine, and in two of a slower."""
+    others = [other["results"] for other in (again, *slower)]
     rows = [
         [
             SPECIAL.get(name) or full_name(name),
             f"{1000 * row['seconds']:.0f} ms",
             f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
-            f"{again['results'][name]['ratio']:.2f}" if name in again["results"] else NOTHING,
+            _ratios(name, others[:1]),
+            _ratios(name, others[1:]),
             f"{row['goal']:.1f}",
-            _reached([row, *filter(None, [again["results"].get(name)])]),
+            _reached([row, *(other[name] for other in others if name in other)]),
             f"{100 * row['products']:.0f} %",
             f"{row['ratio'] / row['products']:.1f}",
         ]
         for name, row in found["results"].items()
     ]
-    header = ["Learner", "Our step", "Times as fast (quartiles)", "Again", "Goal", "Reached", "In products", "Bound"]
-    return format_table(header, rows, right=(1, 2, 3, 4, 6, 7)).strip() + f"\n\n{_measured(found)}"
+    header = ["Learner", "Our step", "Times as fast (quartiles)", "Again", "Slower machine", "Goal", "Reached"]
+    table = format_table([*header, "In products", "Bound"], rows, right=(1, 2, 3, 4, 5, 7, 8)).strip()
+    return f"{table}\n\n{_measured(found)} Slower machine: {slower[0]['note']}."
+
+
+def _ratios(name: str, others: Sequence[Found]) -> str:
+    """How many times as fast in other measurements, side by side."""
+    return ", ".join(f"{other[name]['ratio']:.2f}" for other in others if name in other) or NOTHING
 
 
 def _reached(rows: Sequence[Found]) -> str:
@@ -85,9 +95,8 @@ def _measured(found: Found) -> str:
 
 def on_page(text: str, records: Path = RECORDS) -> str:
     """Return the text of the page with the tables of the records."""
-    names = ("learners_cpu", "learners_cpu_again", "whole_runs")
-    learners, again, whole = (json.loads((records / f"{name}.json").read_bytes()) for name in names)
-    return between_markers(between_markers(text, "steps", steps(learners, again)), "runs", runs(whole))
+    found, again, *slower, whole = (json.loads((records / f"{name}.json").read_bytes()) for name in (*LEARNERS, WHOLE))
+    return between_markers(between_markers(text, "steps", steps(found, again, slower)), "runs", runs(whole))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,9 @@ ALGORITHM_OF = {
 }
 
 
+LEARNERS: tuple[str, ...] = load_program("benchmarks/speed_page.py").LEARNERS
+
+
 def rows(record: str) -> Iterable[str]:
     found: dict[str, object] = json.loads((RECORDS / f"{record}.json").read_bytes())["results"]
     return found
@@ -28,8 +32,7 @@ def rows(record: str) -> Iterable[str]:
 
 MEASURED = {
     "benchmarks/pairs.py": lambda: load_program("benchmarks/pairs.py").PAIRS,
-    "records/learners_cpu.json": lambda: rows("learners_cpu"),
-    "records/learners_cpu_again.json": lambda: rows("learners_cpu_again"),
+    **{f"records/{name}.json": functools.partial(rows, name) for name in LEARNERS},
     "benchmarks/whole_runs.py": lambda: map(ALGORITHM_OF.get, load_program("benchmarks/whole_runs.py").EXPERIMENTS),
     "records/whole_runs.json": lambda: map(ALGORITHM_OF.get, rows("whole_runs")),
 }
@@ -46,4 +49,4 @@ def test_every_algorithm_has_a_row(place: str) -> None:
 
 def test_the_pairs_are_those_of_the_records() -> None:
     pairs = list(load_program("benchmarks/pairs.py").PAIRS)
-    assert [list(rows(record)) for record in ("learners_cpu", "learners_cpu_again")] == [pairs, pairs]
+    assert [list(rows(record)) for record in LEARNERS] == [pairs] * len(LEARNERS)
