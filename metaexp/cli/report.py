@@ -5,26 +5,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from metaexp.cli.arguments import Parser
 from metaexp.config.compose import Composer
-from metaexp.config.experiment_header import stated_departures
-from metaexp.config.identity import config_hash
-from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.report.algorithm_tables import Page, format_page
 from metaexp.report.later_tests import FindExperiment, NotCopied, SavedExperiment, publish_tests
-from metaexp.report.pages import Documentation, Pages, Today, no_pages, outdated, write_outdated
+from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write_outdated
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
 from metaexp.report.undecided import with_undecided_rows
 from metaexp.reproduce.saved_experiment import match_experiment
+from metaexp.reproduce.today import departs, find_today
 from metaexp.results.display.next_steps import after_report, format_next
 from metaexp.results.evaluations import Evaluation
-from metaexp.results.record import Reference, RunRecord, read_record
+from metaexp.results.record import RunRecord, read_record
 from metaexp.run.integrity import check_numbers, check_run_files
 from metaexp.run.own_options import trust_of_run
 
@@ -132,29 +129,6 @@ def undecided_pages(root: Path) -> Pages:
     if not path.is_file():
         return no_pages
     return lambda rows: {path: with_undecided_rows(path.read_text(encoding="utf-8"), rows, "results")}
-
-
-def find_today(record: RunRecord) -> Today | None:
-    """Return what a record's overrides give today; None if that is another configuration or published number."""
-    try:
-        today = Composer().settings(record.overrides, Purpose.PLAN)
-    except ConfigError:
-        return None
-    now, then = today.resolved, record.config
-    if config_hash(now) != config_hash(then) or _published(now) != _published(then):
-        return None
-    return Today(None if today.reference is None else Reference(**today.reference))
-
-
-def departs(record: RunRecord) -> str:
-    """Return the departures in the header of a record's experiment; empty if the record has no published number."""
-    return "" if record.reference is None else stated_departures(record.experiment)
-
-
-def _published(config: Mapping[str, Any]) -> list[Any]:
-    """The published number behind a verdict. Its schedule and the text beside it may change: see :class:`Today`."""
-    reference = config.get("reference") or {}
-    return [reference.get(key) for key in ("metric", "value", "ci95")]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -143,14 +143,19 @@ def _whose_weights(name: str, record: RunRecord) -> str:
     return f"weights of {name}, chosen on {format_task(record.task)} validation tasks."
 
 
-def restate(departs: str, stated: str) -> str:
-    """Return the departures of a later test, whose weights it has and then what the experiment states now.
+def departs_today(record: RunRecord, stated: str, *, is_later: bool) -> str:
+    """Return the departures of a record as they are worded now.
 
     Args:
-        departs: The departures as they were published.
-        stated: Where the experiment departs from its paper.
+        record: The record.
+        stated: What its experiment states now; empty where it states nothing.
+        is_later: Whether it is of a later test, which also says whose weights were tested.
     """
-    whose, _, _ = departs.partition(". ")
+    if not stated:
+        return record.departs
+    if not is_later:
+        return stated
+    whose, _, _ = record.departs.partition(". ")
     return _join(f"{whose.removesuffix('.')}.", stated)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.core.disk.files import encode_text, write_atomically
-from metaexp.report.later_tests import overrides_of, record_of_test, restate
+from metaexp.report.later_tests import departs_today, overrides_of, record_of_test
 from metaexp.report.rows import Entry, best_first, format_devices, format_measured, format_title, grouped, of_row
 from metaexp.report.run_page import GENERATED, format_run_page, format_verdict
 from metaexp.results.display.markdown import between_markers, escape_line, format_table
@@ -138,9 +138,9 @@ def _worded_today(entry: Entry, docs: Documentation) -> Entry:
     record = entry.record
     if record.reference is None or record.verdict is None:
         return entry
-    if not entry.stale and (stated := escape_line(docs.departs(record))):
-        departs = restate(record.departs, stated) if entry.test else stated
-        record = dataclasses.replace(record, departs=departs)
+    if not entry.stale:
+        stated = escape_line(docs.departs(record))
+        record = dataclasses.replace(record, departs=departs_today(record, stated, is_later=bool(entry.test)))
     return entry._replace(record=with_verdict(record))
 
 

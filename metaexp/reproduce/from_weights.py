@@ -12,10 +12,11 @@ from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.reproduce.claims import check_claims
 from metaexp.reproduce.planned_tests import PlannedTest
 from metaexp.reproduce.retests.queue import WantedTest
+from metaexp.reproduce.today import as_today
 from metaexp.results.display.wording import format_score
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.own_code import format_edited
-from metaexp.results.record import RunRecord, Score
+from metaexp.results.record import RunRecord, Score, read_record
 from metaexp.results.seeds import SeedsResult, combine_seeds
 
 if TYPE_CHECKING:
@@ -122,8 +123,16 @@ def agree(found: Score, recorded: Score) -> bool:
 
 
 def combined(runs: Sequence[ReproducedTest]) -> SeedsResult:
-    """Return the score and the verdict of all seeds: as measured now, or those of the records if that was a part."""
-    return combine_seeds([run.whole or dataclasses.replace(run.recorded, test=run.found) for run in runs])
+    """Return the score and the verdict of all seeds: as measured now, or those of the records if that was a part.
+
+    The verdict has the published number and the departures that the files of experiments state now.
+    """
+    return combine_seeds([_as_today(run) for run in runs])
+
+
+def _as_today(run: ReproducedTest) -> RunRecord:
+    record = run.whole or dataclasses.replace(run.recorded, test=run.found)
+    return as_today(record, read_record(run.folder) if run.tested_with else None)
 
 
 def in_rows(tests: Sequence[ReproducedTest]) -> list[list[ReproducedTest]]:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from sampling import only_exhaustive
 
-from metaexp.cli.report import find_today, main
+from metaexp.cli.report import main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
 from metaexp.report.algorithm_tables import Page, Setting, format_page
 from metaexp.report.pages import read_entries
 from metaexp.report.published_settings import published_settings
+from metaexp.reproduce.today import find_today
 
 pytestmark = pytest.mark.usefixtures("remembers")
 ROOT = Path(__file__).parents[2]

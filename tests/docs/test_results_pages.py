@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.cli.report import departs, experiment_finder, find_today, main
+from metaexp.cli.report import experiment_finder, main
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.report.pages import MARKER, read_entries
+from metaexp.reproduce.today import departs, find_today
 from metaexp.results.evaluations import EVALUATIONS, Evaluation
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord, Task, read_record

@@ -41,6 +41,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_all_seeds_of_a_row_are_tested_again_and_the_verdict_is_repeated(
     published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for run in published.iterdir():  # the page has the words of the experiment's file, not these
+        write_record(dataclasses.replace(read_record(run), departs="in words of yesterday"), run)
     assert main(["reproduce", ROW, "--weights"]) == 0
     lines = capsys.readouterr().out.splitlines()
     page = (ROOT / "docs" / "results" / "README.md").read_text(encoding="utf-8")
