@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from metaexp.sweep.frozen_job import FrozenJob
 
 _MEASURE = ("dataset", "task", "eval.seed", "train.eval_episodes")
 """Settings that define the validation tasks. Changing one makes the tasks easier or harder."""
+_FROM = re.compile(r"an integer >= (\d+)")
 
 
 def check_points(space: Space, composer: Composer, *, on_this_machine: bool) -> list[FrozenJob]:
@@ -47,7 +49,7 @@ def check_points(space: Space, composer: Composer, *, on_this_machine: bool) -> 
 
 
 def _whole_numbers(problem: str, space: Space) -> str:
-    """What to write where a key takes integers and its values are real numbers; "" for another problem."""
+    """What to write where a key takes integers, and an end of its values is none that is allowed; "" otherwise."""
     for dimension in space.dimensions:
         if isinstance(dimension, Choices):
             continue
@@ -56,20 +58,41 @@ def _whole_numbers(problem: str, space: Space) -> str:
             _, found, why = problem.partition(f"{key}={format_value(end)} must be ")
             if found and why.startswith("an integer"):
                 allowed = why.partition(". Write ")[0].rstrip(".")
-                return f"{key} must be {allowed}, and its values are real numbers. Write {_as_integers(dimension)}."
+                what = "some of its values are not" if _is_whole(dimension) else "its values are real numbers"
+                return f"{key} must be {allowed}, and {what}. Write {_as_integers(dimension, _least(allowed))}."
     return ""
 
 
-def _as_integers(dimension: Steps | Interval) -> str:
-    """A dimension of real numbers as one of integers."""
+def _is_whole(dimension: Steps | Interval) -> bool:
+    return dimension.integer if isinstance(dimension, Interval) else isinstance(dimension.values[0], int)
+
+
+def _least(allowed: str) -> float:
+    """The lowest integer that a key takes, from what it says is allowed."""
+    found = _FROM.match(allowed)
+    return int(found[1]) if found else -math.inf
+
+
+def _as_integers(dimension: Steps | Interval, least: float) -> str:
+    """A dimension as one of integers from ``least`` on, within its own bounds."""
     ends = dimension.values if isinstance(dimension, Steps) else (dimension.low, dimension.high)
-    low, high = math.ceil(min(ends)), math.floor(max(ends))
+    low, high = math.ceil(max(min(ends), least)), math.floor(max(ends))
     if low >= high:
         return f"some, such as {dimension.key}=1,2,4"
     if isinstance(dimension, Steps):
-        return f"{dimension.key}=range({low}, {high + 1})"
+        return f"{dimension.key}={_as_range(dimension, low, high)}"
     bounds = f"int(interval({low}, {high}))"
     return f"{dimension.key}={f'tag(log, {bounds})' if dimension.log else bounds}"
+
+
+def _as_range(dimension: Steps, low: int, high: int) -> str:
+    """A range from ``low`` to ``high``, with the values and the step of one of integers."""
+    if not _is_whole(dimension):
+        return f"range({low}, {high + 1})"
+    first, second = sorted(dimension.values)[:2]
+    step = int(second - first)
+    start = low + int(first - low) % step
+    return f"range({start}, {high + 1}{f', {step}' if step > 1 else ''})"
 
 
 def common_metric(jobs: Sequence[FrozenJob], wanted: str | None, key: str) -> Metric:

@@ -112,6 +112,18 @@ def test_options_that_agents_need_are_passed_on(
             ["train.k_shot=range(0.5, 4, 0.5)"],
             "k_shot must be an integer >= 1, and its values are real numbers. Write train.k_shot=range(1, 4).",
         ),
+        (
+            ["train.k_shot=int(interval(0, 8))"],
+            "k_shot must be an integer >= 1, and some of its values are not. Write train.k_shot=int(interval(1, 8)).",
+        ),
+        (["train.k_shot=interval(-3, 8)"], "its values are real numbers. Write train.k_shot=int(interval(1, 8))."),
+        (["train.steps=int(interval(-5, 8))"], "some of its values are not. Write train.steps=int(interval(0, 8))."),
+        (
+            ["train.patience=range(-4, 9, 3)"],
+            ">= 1 or null, and some of its values are not. Write train.patience=range(2, 9, 3).",
+        ),
+        (["train.k_shot=range(4, -1, -1)"], "some of its values are not. Write train.k_shot=range(1, 5)."),
+        (["train.k_shot=range(-3, 2)"], "Write some, such as train.k_shot=1,2,4."),
         (["train.k_shot=interval(0.1, 0.9)"], "Write some, such as train.k_shot=1,2,4."),
         (["train.steps=tag(log, interval(2, 9.5))"], "Write train.steps=tag(log, int(interval(2, 9)))."),
         (["train.steps=range(2.0, 9.0, 2.5)"], "Write train.steps=range(2, 8)."),
