@@ -25,12 +25,10 @@ class Part(NamedTuple):
 
     Attributes:
         n_episodes: So many episodes of each test, the first.
-        most: How many the longest test has.
         seconds: How long all episodes of all tests take.
     """
 
     n_episodes: int
-    most: int
     seconds: float
 
 
@@ -79,8 +77,8 @@ def fitting(seconds: float, share: float, most: int) -> Part:
         most: How many the longest test has.
     """
     if seconds <= _LONG:
-        return Part(most, most, seconds)
+        return Part(most, seconds)
     fit = int(_SHARE_OF_MINUTE * share * most)
     digits = 10 ** (len(str(fit)) - 1)
     rounded = max((digit * digits for digit in (1, 2, 5) if digit * digits <= fit), default=0)
-    return Part(min(most, max(2, rounded)), most, seconds)
+    return Part(min(most, max(2, rounded)), seconds)

@@ -238,7 +238,7 @@ def test_an_error_that_diverged_agrees_up_to_a_thousandth_of_its_interval() -> N
 
 def test_as_many_episodes_are_tested_as_a_minute_allows() -> None:
     assert fitting(59.0, 60 / 59.0, 10_000).n_episodes == 10_000
-    assert fitting(600.0, 60 / 600.0, 10_000) == Part(500, 10_000, 600.0)
+    assert fitting(600.0, 60 / 600.0, 10_000) == Part(500, 600.0)
     assert fitting(61.0, 60 / 61.0, 1_000).n_episodes == 500
     assert fitting(7200.0, 60 / 7200.0, 3).n_episodes == 2  # one has no interval
     assert fitting(7200.0, 60 / 7200.0, 1).n_episodes == 1
