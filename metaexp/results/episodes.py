@@ -150,16 +150,22 @@ def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[
     mean = sum(per_step[-1]) / max(n_episodes, 1)
     if not abs(mean - test.mean) <= 1e-6 * (1 + abs(test.mean)):  # not a number, too
         raise RunFolderError(f"the mean of {path.name} is not the test result of {RECORD_FILE}.")
-    if sha256 is not None and not _has_digest(path, per_step, sha256):
+    if sha256 is not None and not _has_digest(path, sha256, per_step):
         raise RunFolderError(f"{path} was changed after the test: its SHA-256 is not that of the record. Restore it.")
     return per_step
 
 
-def _has_digest(path: Path, per_step: Sequence[Sequence[float]], sha256: str) -> bool:
-    """Whether a file has this digest, as it is or with the line ends that it was written with."""
+def _has_digest(path: Path, sha256: str, per_step: Sequence[Sequence[float]] | None = None) -> bool:
+    """Whether a file of episodes has this digest, as it is or with the line ends that it was written with.
+
+    Args:
+        path: The file.
+        sha256: The digest, hex.
+        per_step: What is in the file; None if it was not read, which is done only where the bytes differ.
+    """
     if hashlib.sha256(read_regular(path)).hexdigest() == sha256:
         return True
-    return episodes_sha256(per_step, read_domains(path)) == sha256
+    return episodes_sha256(per_step or read_episodes(path), read_domains(path)) == sha256
 
 
 def check_tested(folder: Path, record: RunRecord) -> None:
@@ -175,7 +181,7 @@ def check_tested(folder: Path, record: RunRecord) -> None:
     path = folder / EPISODES_FILE
     if record.test_episodes_sha256 is None or not os.path.lexists(path):
         return
-    if hashlib.sha256(read_regular(path)).hexdigest() != record.test_episodes_sha256:
+    if not _has_digest(path, record.test_episodes_sha256):
         raise RunFolderError(
             f"{path} is not the file that {RECORD_FILE} was written for: one of the two was changed or is another "
             "run's. Restore it."

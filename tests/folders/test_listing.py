@@ -21,6 +21,7 @@ from metaexp.folders.filters import parse_filters
 from metaexp.folders.find import find, jobs
 from metaexp.folders.listing import format_columns, format_size, with_progress
 from metaexp.folders.rows import row_of
+from metaexp.results.episodes import episodes_sha256
 from metaexp.results.record import RECORD_FILE, write_record
 from metaexp.sweep.folder import create
 
@@ -185,6 +186,15 @@ def test_episodes_of_another_run_make_a_run_damaged(tmp_path: Path, capsys: pyte
     (row,) = listed(capsys, str(tmp_path))
     assert row["state"] == "damaged"
     assert "test_episodes.csv is not the file that record.json was written for" in str(row["error"])
+
+
+def test_other_line_ends_of_the_episodes_damage_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As Git makes them on some systems."""
+    write_run(tmp_path / "run", a_record(test_episodes_sha256=episodes_sha256([[1.0, 0.5]])))
+    (tmp_path / "run" / "test_episodes.csv").write_bytes(b"episode,after_0\r\n0,1.0\r\n1,0.5\r\n")
+    assert [row["state"] for row in listed(capsys, str(tmp_path))] == ["completed"]
+    (tmp_path / "run" / "test_episodes.csv").write_bytes(b"episode,after_0\r\n0,1.0\r\n1,0.25\r\n")
+    assert [row["state"] for row in listed(capsys, str(tmp_path))] == ["damaged"]
 
 
 def test_what_a_process_works_on_is_running_and_else_it_has_stopped(
