@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
@@ -33,6 +34,8 @@ _ORIENTATION: Final = 0x0112
 """The EXIF tag; 2 to 8 are the turned and mirrored ones."""
 _MOST_PIXELS: Final = 64_000_000
 _TOO_LARGE: Final = f"{_MOST_PIXELS} at most are read. Make it smaller, or take it out."
+_SETTINGS: Final = threading.Lock()
+"""Held while a setting of the whole process is changed, so that two threads do not restore each other's."""
 MOST_BYTES: Final = 64_000_000
 """The most bytes of one image file."""
 
@@ -115,7 +118,7 @@ def open_image(content: bytes, name: str) -> Image.Image:
 
 
 def _opened(content: bytes) -> ImageFile.ImageFile:
-    with warnings.catch_warnings():
+    with _SETTINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the caller says it
         return Image.open(io.BytesIO(content))
 
@@ -144,12 +147,13 @@ def _decoded(content: bytes, name: str) -> Stored:
 
 def _load_whole(image: ImageFile.ImageFile) -> None:
     """Load an image, and raise OSError if it is truncated, also where other code told Pillow to read such images."""
-    setting = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        image.load()
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = setting
+    with _SETTINGS:
+        setting = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        try:
+            image.load()
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = setting
 
 
 def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:

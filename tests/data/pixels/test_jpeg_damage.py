@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,36 @@ def test_truncated_files_are_refused_where_other_code_told_pillow_to_read_them(m
         with pytest.raises(DataError, match="truncated"):
             read_image(content[: len(content) // 2], "folder", "a", Reading(3, 8))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_threads_that_read_images_leave_the_settings_of_the_process_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, is_on: bool
+) -> None:
+    """The second thread begins while the first one decodes, and ends after it."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", is_on)
+    content, load, filters = jpeg(picture()), ImageFile.ImageFile.load, list(warnings.filters)
+    second_is_in, first_is_done = threading.Event(), threading.Event()
+    first_look: dict[threading.Thread, bool] = {}  # a loaded image is loaded again by every use of it
+
+    def decode(image: ImageFile.ImageFile) -> object:
+        first_look.setdefault(threading.current_thread(), ImageFile.LOAD_TRUNCATED_IMAGES)
+        if threading.current_thread() is second:
+            second_is_in.set()
+            first_is_done.wait(10)
+        elif not second.ident:
+            second.start()
+            second_is_in.wait(0.5)  # it does not come while it has to wait for this one
+        return load(image)
+
+    second = threading.Thread(target=read_image, args=(content, "folder", "b", Reading(3, 8)))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decode)
+    read_image(content, "folder", "a", Reading(3, 8))
+    first_is_done.set()
+    second.join()
+    assert list(first_look.values()) == [False, False]
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is is_on
+    assert warnings.filters == filters
 
 
 def test_published_sets_are_not_checked_and_pixels_are_the_same() -> None:
