@@ -20,7 +20,7 @@ from metaexp.config.project import use_own_files
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.counted import listed
+from metaexp.core.counted import listed, shortened
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
@@ -138,8 +138,8 @@ def _texts(overrides: Sequence[str]) -> list[str]:
     for item in overrides:
         if not isinstance(item, str):
             raise ConfigError(
-                f"{str(item)[:80]} is not an override: each is a text of its own, such as 'algorithm=maml', 'seed=3'. "
-                "Write * in front of a list of them."
+                f"{shortened(str(item))} is not an override: each is a text of its own, such as 'algorithm=maml', "
+                "'seed=3'. Write * in front of a list of them."
             )
     return list(overrides)
 

@@ -72,6 +72,13 @@ def test_what_is_not_a_text_is_refused_as_an_override(given: object) -> None:
             function(given)
 
 
+def test_a_long_thing_that_is_not_an_override_is_named_by_its_beginning_and_its_length() -> None:
+    with pytest.raises(ConfigError, match=r"^\['a+\.\.\. \(5,004 characters\) is not an override: "):
+        mx.train(["a" * 5000])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^'a+\.\.\. \(5,000 characters\)' is not an override; write key=value"):
+        mx.train("a" * 5000)
+
+
 def test_a_run_is_read_from_its_place_after_the_current_folder_has_changed(
     run: mx.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from metaexp.config.project import OwnFiles, own_file_options, use_own_files
+from metaexp.core.counted import shortened
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text, wrap_lines
 
@@ -47,6 +48,7 @@ class Options(argparse.Namespace):
 Given = TypeVar("Given", bound=Options)
 
 
+_MOST = 1_000_000_000
 _KEY = re.compile(r"[a-z_]+(\.[a-z0-9_]+)*")
 """What a key of the configuration looks like."""
 
@@ -89,7 +91,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def whole_number(text: str) -> int:
-    """Read a whole number from 1 on, as ``type`` of ``add_argument``.
+    """Read a whole number from 1 to a billion, as ``type`` of ``add_argument``.
 
     Args:
         text: The value of the option.
@@ -102,7 +104,9 @@ def whole_number(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be a whole number from 1 on.")
+        raise argparse.ArgumentTypeError(f"{shortened(text)} must be a whole number from 1 on.")
+    if number > _MOST:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is too large; {_MOST:,} at most.")
     return number
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from omegaconf import grammar_parser
 from omegaconf.errors import GrammarParseError
 
+from metaexp.core.counted import shortened
+
 VARIABLES = "METAEXP_"
 """The prefix of the environment variables that a configuration may read."""
 _RESOLVERS = (
@@ -71,7 +73,7 @@ def resolver_problems(config: Mapping[str, Any]) -> list[str]:
         key = ".".join(path)
         for item in interpolations(value):
             if isinstance(item, Resolver) and (why := _refusal(item, path[0])):
-                found.append(f"{key}={_short(value)} {why}")
+                found.append(f"{key}={shortened(value)} {why}")
     return list(dict.fromkeys(found))
 
 
@@ -207,7 +209,3 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
             yield from _leaves(item, (*path, str(index)))
     elif isinstance(value, str):
         yield path, value
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:100]}..."

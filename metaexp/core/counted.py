@@ -1,6 +1,6 @@
 """Numbers with their nouns, for messages: ``1 step``, ``2,000 steps``. The only place that knows plurals.
 
-And lists that name only the first of many things.
+And lists that name only the first of many things, and texts of which only the beginning is shown.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ _IRREGULAR: Final = {
 _WITH_ES: Final = ("s", "x", "sh", "ch")
 _PHRASE: Final = re.compile(r" (?:beside|for|from|in|of|on|that|which|with|without)\b.*| \(.*")
 """What follows a noun and stays as it is: ``in the archive``, ``with the suffix .txt``, ``(FIFO or device)``."""
+
+_LONGEST: Final = 200
+_SHOWN: Final = 60
+"""Characters of a longer text that are shown."""
 
 
 def plural(noun: str) -> str:
@@ -38,6 +42,15 @@ def agreeing(n: float, word: str) -> str:
         word: The singular.
     """
     return word if n == 1 else plural(word)
+
+
+def shortened(text: str) -> str:
+    """Return a text of up to 200 characters as it is; of a longer one its beginning and its length.
+
+    Args:
+        text: What was given, for a message.
+    """
+    return text if len(text) <= _LONGEST else f"{text[:_SHOWN]}... ({len(text):,} characters)"
 
 
 def counted(n: int, noun: str) -> str:

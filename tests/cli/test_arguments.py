@@ -14,6 +14,17 @@ from metaexp.core.errors import ConfigError
 CLI = Path(__file__).resolve().parents[2] / "metaexp" / "cli"
 
 
+@pytest.mark.parametrize("text", ["10000000000", f"{10**400}"])
+def test_a_whole_number_that_no_run_could_reach_is_refused(text: str) -> None:
+    parser = Parser("verb", "A verb.")
+    parser.add_argument("--seeds", type=whole_number)
+    with pytest.raises(
+        ConfigError, match=r"^--seeds 10+(\.\.\. \(401 characters\))? is too large; 1,000,000,000 at most\.$"
+    ):
+        parser.parse_args(["--seeds", text])
+    assert parser.parse_args(["--seeds", "1000000000"]).seeds == 10**9
+
+
 @pytest.mark.parametrize("text", ["x", "1.5", "0", "-3", "", "nan"])
 def test_what_is_not_a_whole_number_from_1_on_is_refused_by_name(text: str) -> None:
     parser = Parser("verb", "What it does.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.core.counted import agreeing, counted, listed, plural
+from metaexp.core.counted import agreeing, counted, listed, plural, shortened
 
 ROOT = Path(__file__).resolve().parents[2]
 NOUNS = "steps|runs|seeds|jobs|trials|episodes|rows|ranks|threads|keys|minutes|hours"
@@ -48,6 +48,12 @@ def test_a_list_is_cut_only_where_that_makes_it_shorter(names: str, text: str) -
 def test_a_list_says_what_the_others_are() -> None:
     assert listed(["x"] * 2000, 1, mark="; ", more="more keys") == "x and 1,999 more keys"
     assert listed("abc", 2, mark="; ") == "a; b; c"
+
+
+@pytest.mark.parametrize(("length", "is_whole"), [(200, True), (201, False), (2000, False)])
+def test_a_long_text_is_shown_by_its_beginning_and_its_length(length: int, is_whole: bool) -> None:
+    text = "x" * length
+    assert shortened(text) == (text if is_whole else f"{'x' * 60}... ({length:,} characters)")
 
 
 def own_cuts(tree: ast.AST) -> Iterator[str]:

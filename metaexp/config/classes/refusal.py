@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metaexp.config.classes.values import Kind, format_setting
-
-_LONGEST = 200
-_SHOWN = 60
+from metaexp.core.counted import shortened
 
 
 def format_refusal(key: str, value: Any, kind: Kind) -> str:
@@ -20,16 +18,10 @@ def format_refusal(key: str, value: Any, kind: Kind) -> str:
         kind: What the key takes.
     """
     if _is_huge(value):
-        return f"{key}={_shown(value)} is too large; integers go up to 2^64 - 1."
+        return f"{key}={shortened(format_setting(value))} is too large; integers go up to 2^64 - 1."
     if not kind.accepts(value):
-        return f"{key}={_shown(value)} must be {kind.format_allowed()}.{_as_integer(value, kind)}"
+        return f"{key}={shortened(format_setting(value))} must be {kind.format_allowed()}.{_as_integer(value, kind)}"
     return ""
-
-
-def _shown(value: Any) -> str:
-    """A value as it is typed; the beginning of a long one."""
-    text = format_setting(value)
-    return text if len(text) <= _LONGEST else f"{text[:_SHOWN]}... ({len(text):,} characters)"
 
 
 def _is_huge(value: Any) -> bool:

@@ -17,6 +17,7 @@ from metaexp.config.command_line.inner_sweeps import holds_sweep
 from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, is_of_hydra, packaged_key, quote_home
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
+from metaexp.core.counted import shortened
 from metaexp.core.errors import first_line
 from metaexp.core.extras import install_command
 
@@ -157,10 +158,10 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
         The override, or a sentence on why it cannot be read.
     """
     if line.startswith("=") or not ("=" in line or line.startswith("~")):
-        return f"'{line}' is not an override; write {EXAMPLES}."
-    shown = line if len(line) <= 200 else f"{line[:60]}..."
+        return f"'{shortened(line)}' is not an override; write {EXAMPLES}."
+    shown = shortened(line)
     if len(line) > _MOST_CHARACTERS:
-        return f"{shown} has {len(line):,} characters; an override has at most {_MOST_CHARACTERS:,}."
+        return f"{shown} is too long; an override has at most {_MOST_CHARACTERS:,} characters."
     try:
         parsed = replace(parse_override(quote_home(line)))
     except RecursionError:
