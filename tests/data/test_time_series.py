@@ -1,6 +1,7 @@
 """Time series of one's own, from CSV and .npz files, cut into windows."""
 
 import json
+import math
 from datetime import date, timedelta
 
 import numpy as np
@@ -140,6 +141,32 @@ def test_dates_without_hyphens_have_equal_steps_at_the_end_of_a_month(tmp_path, 
     no_dates = [20260100 + step for step in range(40)]  # 20260132 is none
     assert uneven(tmp_path, no_dates, ending) == []
     assert len(uneven(tmp_path, no_dates[:20] + no_dates[30:], ending)) == 1
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+@pytest.mark.parametrize("unit", [1, 0.1, 1_000_000_000])
+@pytest.mark.parametrize("step", [1.25, 1.5, 1.618, 1.75])
+@pytest.mark.parametrize("rounding", [round, math.floor])
+def test_even_times_that_are_rounded_are_equally_long(tmp_path, ending, unit, step, rounding):
+    even = [rounding(place * step) * unit for place in range(100)]
+    assert uneven(tmp_path, even, ending) == []
+    (warning,) = uneven(tmp_path, even[:50] + [time + 9 * unit for time in even[50:]], ending)
+    assert f"mine.{ending}: {N_SERIES} of {N_SERIES * 16} windows" in warning
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [1, 1, 1, 1, 1, 2] * 9,  # days without Sundays
+        [1] * 20 + [2] + [1] * 20,  # one is missing
+        [2] * 20 + [1] * 20,  # another rate from the middle on
+        [1, 2, 1, 2],  # too few to say
+        [1.0, 1.6] * 20,
+    ],
+)
+def test_rounding_does_not_explain_other_uneven_steps(tmp_path, ending, steps):
+    assert len(uneven(tmp_path, np.cumsum([0, *steps]).tolist(), ending, length=1, horizon=1, stride=1)) == 1
 
 
 def test_no_window_goes_across_steps_that_are_written_as_missing(tmp_path):

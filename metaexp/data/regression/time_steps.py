@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+_FEWEST, _LEAST_SHARE = 5, 0.2
+"""The least number and share of the rarer steps where rounding explains both. Days without Sundays have one in six."""
+_MOST_ROUNDING = 1.5
+"""Rounding moves times by less than one unit, within which the even step is estimated."""
+_NOISE = 1e-3
 _COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})?")
 
 
@@ -53,7 +58,8 @@ class StepTimes(NamedTuple):
 def uneven_steps(times: Sequence[float | int]) -> npt.NDArray[np.bool_]:
     """Return which steps (T - 1) are more than half longer, or more than a third shorter, than the median step.
 
-    So the months of a calendar are equal, and times may jitter. Whole numbers of any size are compared exactly.
+    So the months of a calendar are equal, and times may jitter. Whole numbers of any size are compared exactly. Steps
+    that differ because their times are rounded are equal, too: 1.5 s in whole seconds is 0, 1, 3, 4, 6.
 
     Args:
         times: The times (T) in order.
@@ -62,7 +68,33 @@ def uneven_steps(times: Sequence[float | int]) -> npt.NDArray[np.bool_]:
 
     steps = [later - earlier for earlier, later in pairwise(times)]
     usual = sorted(steps)[len(steps) // 2] if steps else 0
-    return np.array([not 2 * usual <= 3 * step or 2 * step > 3 * usual for step in steps], bool)
+    found = np.array([not 2 * usual <= 3 * step or 2 * step > 3 * usual for step in steps], bool)
+    return found & ~_rounded_steps(np.array(steps, float)) if found.any() else found
+
+
+def _rounded_steps(steps: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which steps (T - 1) are one or two units of an even step between these, as its rounded times have them."""
+    import numpy as np
+
+    in_units = steps / steps.min()
+    units = np.rint(in_units)
+    fits = (np.abs(in_units - units) < _NOISE) & (units <= 2)
+    borders = np.flatnonzero(np.diff(fits)) + 1
+    for part in np.split(np.arange(len(steps)), borders):
+        fits[part] &= _are_evenly_mixed(units[part])
+    return np.array(fits, bool)
+
+
+def _are_evenly_mixed(units: npt.NDArray[np.float64]) -> bool:
+    """Whether steps of one and of two units alternate as a step in between gives them, and not as gaps do."""
+    import numpy as np
+
+    n_rarer = min((units == 1).sum(), (units == 2).sum())
+    if n_rarer < _FEWEST or n_rarer < _LEAST_SHARE * len(units):
+        return False
+    times, places = np.cumsum(units), np.arange(len(units))
+    from_even = times - np.polyval(np.polyfit(places, times, 1), places)
+    return bool(np.ptp(from_even) < _MOST_ROUNDING)
 
 
 def compact_dates(written: Sequence[str]) -> list[int] | None:
