@@ -201,6 +201,7 @@ class Trainer:
         self._unread.clear()
         for offset, (per_task, norm) in enumerate(zip(losses, norms, strict=True)):
             if not all(map(math.isfinite, [*per_task, norm])):
+                self.state.step = first + offset + 1  # the record says the step that the error names
                 raise not_finite(self.settings, self.total, first + offset, per_task, self.checkpoints.steps())
             self.state.losses.append(math.fsum(per_task) / len(per_task))
             self.state.gradient_norms.append(norm)

@@ -191,7 +191,8 @@ def test_the_step_is_exact_even_when_losses_are_read_later(
     monkeypatch.setattr("metaexp.run.train._reads_at_once", lambda compute: False)
     settings = tiny.settings(tmp_path, dataset={"_target_": "tiny_runs.Lines", "poison": 19})
     with pytest.raises(NotFiniteError, match=r"training task 19 is not finite in step 7 of 12"):
-        run_job(settings, display=silent)
+        run_job(settings, folder=tmp_path / "run", display=silent)
+    assert read_record(tmp_path / "run").steps == 7
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_too(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
