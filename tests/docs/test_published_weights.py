@@ -38,8 +38,12 @@ LATER = {
 """Published later tests of the weights by their titles: the run, the test and its file of episodes."""
 PASSES = size(1_000, 10_000)
 """The first episodes of a row are tested, up to so many passes of an image through a network: a second, or some."""
+LATER_PASSES = size(100, 10_000)
+"""The same of later tests, which have the weights of a row again."""
 FEWEST = 5
 """At least so many episodes."""
+STEPS = ("inner_steps_test", "inner_epochs_test", "tune_steps")
+"""Arguments that count the steps of an algorithm in a test."""
 SLOWER = {"meta_lstm": 4, "relation_net": 2}
 """What a pass costs where the network is not all that computes: LSTMs for every weight, a network for every pair."""
 FASTER = {"mlp_sinusoid": 2_000, "nearest_neighbour": 400}
@@ -58,22 +62,24 @@ def need_data(record: RunRecord) -> None:
         pytest.skip(f"{why} (METAEXP_DATA is the folder of the data)")
 
 
-def episodes_to_test(record: RunRecord) -> int:
+def episodes_to_test(record: RunRecord, most_passes: int = PASSES) -> int:
     """How many episodes of a test are tested here. A step of adaptation is three passes of each support example."""
     assert record.test is not None
     arguments = record.config["algorithm"]
-    steps = arguments.get("inner_steps_test") or arguments.get("inner_epochs_test") or 0
+    steps = next((steps for key in STEPS if (steps := arguments.get(key))), 0)
     task = record.task
     passes = max(1, task.n_way) * (task.k_shot * (1 + 3 * steps) + task.n_query)
     faster = max(FASTER.get(record.model, 1), FASTER.get(record.algorithm, 1))
-    affordable = PASSES * faster // (passes * SLOWER.get(record.algorithm, 1))
+    affordable = most_passes * faster // (passes * SLOWER.get(record.algorithm, 1))
     return min(max(FEWEST, affordable), record.test.n_episodes)
 
 
 def score_of(folder: Path, display: Lines, *overrides: str) -> Score:
+    """The score of the weights in a folder. More threads decide the last digit only, and wait for each other."""
     record = read_record(folder)
-    threads = f"device.threads={record.device.threads}" if record.device else "device.threads=1"
-    return evaluate_run(folder, [threads, "device.accelerator=cpu", *overrides], display=display).evaluation.test
+    threads = record.device.threads if record.device and is_same_machine(record) else 1
+    overrides = (f"device.threads={threads}", "device.accelerator=cpu", *overrides)
+    return evaluate_run(folder, overrides, display=display).evaluation.test
 
 
 def first_of(record: RunRecord, folder: Path, n_episodes: int, file: str = EPISODES_FILE) -> RunRecord:
@@ -133,7 +139,7 @@ def gives_its_number(title: str, folder: Path, display: Lines) -> bool:
     """Whether the weights in a copy of a run give the number of a published later test."""
     name, test, episodes = LATER[title]
     made = record_of_test(test, read_record(RESULTS / name))
-    n_episodes = episodes_to_test(made)
+    n_episodes = episodes_to_test(made, LATER_PASSES)
     found = score_of(folder, display, *overrides_of(test), f"eval.episodes={n_episodes}")
     made = first_of(made, RESULTS / name, n_episodes, episodes)
     return agree(found, dataclasses.replace(made, device=test.device, versions=test.versions))
