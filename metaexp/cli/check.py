@@ -175,7 +175,9 @@ def _examine(target: CheckTarget) -> int:
     from metaexp.doctor.examine import examine
     from metaexp.doctor.report import is_all_ok, print_report
     from metaexp.doctor.subject import FEW_STEPS
+    from metaexp.machine.compiler import put_off_compiler
 
+    put_off_compiler()
     torch.set_num_threads(1)  # more threads are slower for tiny tensors
     console = make_console()
     spec = target.settings.algorithm
@@ -195,7 +197,9 @@ def _examine_network(target: CheckTarget) -> int:
 
     from metaexp.config.classes.make import make
     from metaexp.doctor.network import examine_network
+    from metaexp.machine.compiler import put_off_compiler
 
+    put_off_compiler()
     torch.set_num_threads(1)
 
     def build(*, input_shape: tuple[int, ...], n_outputs: int | None) -> nn.Module:
