@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("tracker=files", "device=cpu", "dataset=glyphs", "train.steps=2", "train.meta_batch_size=2")
 FEW_CLASSES = ("dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20")
 SHORT = {
+    "maml": ("algorithm.inner_steps_test=2",),
+    "anil": ("algorithm.inner_steps_test=2",),
     "meta_lstm": ("algorithm.inner_epochs=2", "algorithm.inner_epochs_test=2"),
     "maml_plus_plus": ("algorithm.inner_steps=2", "algorithm.inner_steps_test=2"),
     "reptile": ("algorithm.inner_steps=2", "algorithm.inner_steps_test=2"),
@@ -50,8 +52,9 @@ def algorithms() -> list[str]:
 
 def on_meta(*overrides: str) -> TrainingSetup:
     """What a run trains and tests with, with all tensors on the device without numbers."""
+    algorithm = overrides[0].removeprefix("algorithm=")
     few = FEW_CLASSES if not any(override.startswith("dataset=") for override in overrides) else ()
-    settings = Composer().settings([*SMALL, *few, *overrides])
+    settings = Composer().settings([*SMALL, *few, *SHORT.get(algorithm, ()), *overrides])
     return training_setup(settings, SINGLE, META, build(settings, META, lambda _: None))
 
 
@@ -109,7 +112,7 @@ def _data(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("algorithm", sorted(set(algorithms()) - {"nearest_neighbour"}))  # that one trains an embedding
 def test_a_step_reads_no_number_from_the_device(algorithm: str) -> None:
-    found = reads_of_step(step_on_meta(f"algorithm={algorithm}", *SHORT.get(algorithm, ())))
+    found = reads_of_step(step_on_meta(f"algorithm={algorithm}"))
     assert found.found == []
     assert found.operations > 100
 
@@ -120,13 +123,13 @@ SETTINGS = [
     ("algorithm=maml", "algorithm.batch_norm=episode"),
     ("algorithm=maml", "model=lstm"),
     ("algorithm=matching_net", "algorithm.fce=true"),
-    ("algorithm=meta_lstm", "algorithm.inner_batch_size=2", *SHORT["meta_lstm"]),
+    ("algorithm=meta_lstm", "algorithm.inner_batch_size=2"),
     ("algorithm=proto_net", "algorithm.batch_norm=transductive", "schedule=cosine"),
     ("algorithm=proto_net", "augment.crop=2", "augment.turn=true", "augment.contrast=0.2"),
     ("algorithm=relation_net", "clip=norm_per_module"),
-    ("algorithm=fine_tune", "algorithm.head=cosine", "algorithm.tune=all", *SHORT["fine_tune"]),
+    ("algorithm=fine_tune", "algorithm.head=cosine", "algorithm.tune=all"),
     ("algorithm=nearest_neighbour", "algorithm.space=embedding"),
-    ("algorithm=maml_plus_plus", "algorithm.batch_norm=running", *SHORT["maml_plus_plus"]),
+    ("algorithm=maml_plus_plus", "algorithm.batch_norm=running"),
     ("algorithm=maml", "dataset=sinusoid", "model=mlp"),
     ("algorithm=maml", "dataset=curves", "model=mlp"),
     ("algorithm=relation_net", "dataset=sinusoid", "model=mlp"),
@@ -140,7 +143,7 @@ def test_nor_does_one_with_other_settings(overrides: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms())
 def test_an_evaluation_reads_labels_and_scores_once_for_each_chunk(algorithm: str) -> None:
-    setup = on_meta(f"algorithm={algorithm}", "task.n_query=2", *SHORT.get(algorithm, ()))
+    setup = on_meta(f"algorithm={algorithm}", "task.n_query=2")
     assert reads_of_evaluation(setup, setup.evaluator.validate) == 2 * CHUNK
     assert reads_of_evaluation(setup, setup.evaluator.evaluate, "test") == 2 * CHUNK
 
@@ -237,7 +240,7 @@ READING = [item, number, numbers, branch, index, where_true, unique, runs, by_ma
 
 @pytest.mark.parametrize("read", [*READING, compared, inverse, from_host, list_from_host, host_index])
 def test_a_loss_that_reads_a_number_is_caught(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = one_by_one("algorithm=anil")
+    step = one_by_one("algorithm=anil", "model=mlp")
 
     def loss(self: Any, scores: Tensor, y: Tensor) -> Tensor:
         read(scores, y)
