@@ -296,8 +296,8 @@ def test_the_departures_of_every_experiment_can_be_read() -> None:
     assert len(silent_ones) < 5, silent_ones
     text = found["maml_omniglot_5way_1shot"]
     assert text is not None
-    assert text.startswith("the authors drew their split without a seed")
-    assert text.endswith("we draw each task for itself.")  # the last line of several
+    assert text.startswith("the authors' split depends on the order")
+    assert text.endswith("we draw a new task each time.")  # the last line of several
     assert "#" not in text
 
 
