@@ -85,6 +85,9 @@ def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:
         folder: A run folder, finished or not, or its published copy.
         trust: Packages whose classes its configuration may name.
 
+    Returns:
+        The run, with its record and metrics. Weights are read when :meth:`Run.learner` is called.
+
     Raises:
         RunFolderError: There is no run in ``folder``, or a file of it is damaged or of another run.
     """
@@ -120,6 +123,9 @@ def dataset(
         config_dir: As for :func:`train`.
         trust: As for :func:`train`.
 
+    Returns:
+        The dataset in memory; its ``episodes`` are those of a run.
+
     Raises:
         ConfigError: The configuration is wrong. The message lists all mistakes.
         DataError: The data are missing or damaged.
@@ -152,7 +158,7 @@ class Run:
 
     Attributes:
         folder: The run folder.
-        record: Its record: scores, settings, versions, cost.
+        record: Its record: scores (accuracies are fractions), settings, versions, time in seconds, memory in bytes.
 
     Raises:
         RunFolderError: There is no run in ``folder``, or a file of it is damaged or of another run.
@@ -195,7 +201,7 @@ class Run:
         """Return the algorithm with the selected weights, on the CPU, in evaluation mode.
 
         Raises:
-            RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
+            RunFolderError: The run has no weights: it was not validated yet, or this is a published copy without them.
         """
         return self.learner().algorithm
 
@@ -203,7 +209,7 @@ class Run:
         """Return a learner with the selected weights, to adapt to any number of tasks.
 
         Raises:
-            RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
+            RunFolderError: The run has no weights: it was not validated yet, or this is a published copy without them.
         """
         return make_learner(self._place, self.settings)
 
@@ -215,18 +221,29 @@ class Run:
                 with their preprocessing done.
             y: Their labels (S,), any values that can be sorted; or their targets (S, D_out) for regression.
 
+        Returns:
+            A learner that is adapted to the task.
+
         Raises:
             ConfigError: The examples or labels do not fit the run.
+            RunFolderError: The run has no weights.
         """
         return self.learner().adapt(x, y)
 
     def predict(self, x: Array, y: Array, query: Array) -> npt.NDArray[Any]:
-        """Adapt to ``x`` and ``y``, and return the label, or the regression output, of each example of ``query``.
+        """Adapt to ``x`` and ``y``, and predict each example of ``query``.
 
         Args:
             x: As for :meth:`adapt`.
             y: As for :meth:`adapt`.
             query: New examples (M, ...). With transductive batch norm they are normalised together.
+
+        Returns:
+            Their labels (M,), of the kind of ``y``; or outputs (M, D_out) for regression.
+
+        Raises:
+            ConfigError: The examples or labels do not fit the run, or a score is not finite.
+            RunFolderError: The run has no weights.
         """
         return self.adapt(x, y).predict(query)
 
@@ -236,14 +253,20 @@ class Run:
         """Calibrate prediction sets on validation episodes, for ``learner.sets`` and ``learner.intervals``.
 
         Args:
-            level: The coverage over unseen tasks, such as 0.9.
+            level: The coverage over unseen tasks, between 0 and 1.
             n_way: Classes of the tasks that will be predicted; by default those of the run.
             k_shot: Support examples of each class; by default those of the run.
             episodes: Validation episodes to calibrate on; by default as many as the run was tested on.
 
+        Returns:
+            What ``learner.sets`` and ``learner.intervals`` take.
+
         Raises:
-            ConfigError: The level is impossible, or the dataset cannot serve such tasks.
+            ConfigError: The level is impossible or needs more episodes, the dataset cannot serve such tasks, or the run
+                trained on the validation classes.
             DataError: The data of the run are not there.
+            NotFiniteError: A score is not finite.
+            RunFolderError: The run has no weights.
         """
         task = self.settings.task
         shape = TaskShape(task.n_way if n_way is None else n_way, k_shot or task.k_shot, task.n_query)
@@ -256,6 +279,9 @@ def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: S
     Args:
         runs: Runs, run folders, folders with run folders below them, or what :func:`runs` returns.
         by: Keys whose values make a row, such as ``"algorithm"``; by default what differs between the runs.
+
+    Returns:
+        The rows, the pairs of rows with the interval of their difference, and the figures. Accuracies are fractions.
 
     Raises:
         RunFolderError: A folder holds no run, none of the runs can be compared, their test episodes differ, or a file

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import metaexp
+
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("core", "algorithms", "engines", "models", "data")
 Function = ast.FunctionDef
@@ -53,6 +55,39 @@ def unexplained(package: Path) -> list[str]:
 @pytest.mark.parametrize("room", ROOMS)
 def test_shapes_and_errors_are_in_the_docstring(room: str) -> None:
     assert unexplained(ROOT / "metaexp" / room) == []
+
+
+def public_definitions() -> Iterator[tuple[str, Function, str]]:
+    """What ``import metaexp as mx`` exports: each function and public method with its place and what explains it."""
+    for module, names in metaexp._PLACES.items():
+        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8"))
+        exported = [node for node in tree.body if getattr(node, "name", None) in names]
+        for function, text in public_functions(exported):
+            yield module, function, text
+
+
+def unnamed(function: Function, text: str) -> list[str]:
+    """The arguments of a function that its docstring does not name, and the errors that it raises and does not name."""
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    names = [argument.arg for argument in every if argument is not None and argument.arg not in ("self", "cls")]
+    missing = [name for name in names if not re.search(rf"\b{name}: |`{name}`", text)]
+    return missing + [error for error in sorted(raised(function)) if error not in text]
+
+
+def test_exported_names_say_what_their_arguments_are_and_which_errors_they_raise() -> None:
+    found = [(where, function, text) for where, function, text in public_definitions()]
+    assert {"train", "compare_runs", "scores", "adapt", "episodes"} <= {function.name for _, function, _ in found}
+    assert [f"{where}.{function.name}: {unnamed(function, text)}" for where, function, text in found
+            if unnamed(function, text)] == []  # fmt: skip
+
+
+def test_an_argument_or_an_error_that_is_not_named_is_found() -> None:
+    source = 'def add(x, *, much):\n    """Add ``x``."""\n    raise ConfigError("no")'
+    (function,) = ast.parse(source).body
+    assert isinstance(function, Function)
+    assert unnamed(function, ast.get_docstring(function) or "") == ["much", "ConfigError"]
+    assert unnamed(function, "Add ``x``.\n\nArgs:\n    much: How much.\n\nRaises:\n    ConfigError: Never.") == []
 
 
 def test_a_docstring_without_them_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``metaexp predict RUN``: the adapted learner of a run names new images, or predicts new values."""
+"""``metaexp predict RUN``: the adapted learner of a run predicts the labels, or the values, of new examples."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Table:
         metric: accuracy or mse.
         bank: The hash of the test episodes.
         n_episodes: How many of them.
-        rows: RowOfRuns of several seeds first, the best mean first; then rows of one seed, which have no rank.
+        rows: Rows of several seeds first, the best mean first; then rows of one seed, which have no rank.
         pairs: Every pair of rows; ``first`` and ``second`` are indices of ``rows``.
         differences: The settings and conditions that are not the same in all rows.
     """

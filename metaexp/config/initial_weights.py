@@ -136,7 +136,7 @@ def _of_run(folder: Path) -> Path:
     if not names:
         raise ConfigError(
             f"model.weights={folder} has no weights: the run was not validated yet, its checkpoints are lost, or this "
-            "is a published copy. Give a run folder with checkpoints, or a file of weights."
+            "is a published copy without them. Give a run folder with checkpoints, or a file of weights."
         )
     path = checkpoints / f"{names[-1]}{SAFETENSORS}"
     if not path.is_file():

@@ -45,7 +45,7 @@ class Algorithm(nn.Module, ABC):
 
     is_faster_one_by_one: ClassVar[bool] = False
     """Whether a CPU computes tasks of images faster one at a time. It does if a task is a few large operations,
-    without gradient steps: outside ``torch.vmap`` they have faster kernels (2.4 times in an evaluation)."""
+    without gradient steps: outside ``torch.vmap`` they have faster kernels."""
 
     faster_one_by_one_from: ClassVar[int | None] = None
     """The number of support examples from which the same holds for constant inner gradients (in tests, and of first
@@ -160,15 +160,25 @@ class Algorithm(nn.Module, ABC):
 
     @abstractmethod
     def adapt(self, support: Examples) -> Adapted:
-        """Learn from a support set. Returns any nest of tensors."""
+        """Learn a task from its support set.
+
+        Args:
+            support: The labelled examples: ``x`` (S, ...), and ``y`` (S,) labels, or (S, D_out) targets in regression.
+
+        Returns:
+            What :meth:`predict` needs of the task: any nest of tensors, of shapes that do not depend on the values.
+        """
 
     @abstractmethod
     def predict(self, adapted: Adapted, x: Tensor) -> Tensor:
-        """Scores (M, N) of a classification task, or outputs (M, D_out) of a regression task, for ``x`` (M, ...).
+        """Predict queries of a task.
 
         Args:
             adapted: What :meth:`adapt` returned for the task.
             x: Query inputs (M, ...).
+
+        Returns:
+            Scores (M, N), the largest for the predicted class; or outputs (M, D_out) in regression.
         """
 
     def loss(self, scores: Tensor, y: Tensor) -> Tensor:
@@ -181,18 +191,29 @@ class Algorithm(nn.Module, ABC):
         return task_loss(scores, y)
 
     def meta_loss(self, episode: Episode) -> Tensor:
-        """The loss () whose gradient trains the meta-parameters: by default, of the queries after adaptation."""
+        """The loss () whose gradient trains the meta-parameters: by default, of the queries after adaptation.
+
+        Args:
+            episode: A training task, without a leading T.
+        """
         return self.loss(self.predict(self.adapt(episode.support), episode.query.x), episode.query.y)
 
     def adaptation_path(self, support: Examples) -> Iterable[Adapted]:
         """The states after 0, 1, ... steps of adaptation, the last equal to ``adapt(support)``.
 
-        Each state is used before the next is asked for, so a generator saves the memory of holding them all.
+        Each state is used before the next is asked for, so a generator saves the memory of holding them all. An
+        algorithm without steps has one state.
+
+        Args:
+            support: As for :meth:`adapt`.
         """
         return [self.adapt(support)]
 
     def forward(self, episode: Episode) -> Tensor:
         """:meth:`meta_loss`, so that the module can be called (and be called functionally).
+
+        Args:
+            episode: A training task, without a leading T.
 
         Raises:
             ConfigError: It is not one number.

@@ -102,7 +102,7 @@ def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
     """Read the metrics of a run, and check them against its newest checkpoint and its record.
 
     Args:
-        folder: The run folder, or its published copy, which has no checkpoints.
+        folder: The run folder, or its published copy, which has the selected weights at most.
 
     Returns:
         Step and values of every line.

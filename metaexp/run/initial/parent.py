@@ -191,7 +191,7 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
     if found is None:
         raise RunFolderError(
             f"{place.path} has no checkpoint to continue from: it has not trained yet, its checkpoints are lost, or "
-            "this is a published copy."
+            "this is a published copy. Give a run folder with checkpoints."
         )
     step, (content, values) = found
     check_weights(place.checkpoints / step_name(step), values, config)

@@ -94,6 +94,12 @@ class Learner:
         """Return the scores (M, N) of each class in the order of ``names``, or the regression outputs (M, D_out).
 
         With transductive batch norm, fewer queries than classes bring a warning.
+
+        Args:
+            x: New examples (M, ...), prepared as those of :meth:`adapt`.
+
+        Raises:
+            ConfigError: The learner is not adapted, the examples do not fit the run, or a score is not finite.
         """
         if not self._is_adapted:
             raise ConfigError("this learner knows no task yet; call adapt(x, y) first.")
@@ -118,7 +124,14 @@ class Learner:
             )
 
     def predict(self, x: Array) -> npt.NDArray[Any]:
-        """Return the label (M,) of each example as it was given to :meth:`adapt`, or outputs (M, D_out)."""
+        """Return the label (M,) of each example as it was given to :meth:`adapt`, or outputs (M, D_out).
+
+        Args:
+            x: New examples (M, ...), prepared as those of :meth:`adapt`.
+
+        Raises:
+            ConfigError: As :meth:`scores`.
+        """
         scores = self.scores(x)
         return scores if self.names is None else np.asarray(self.names[scores.argmax(-1)])
 
@@ -128,6 +141,9 @@ class Learner:
         Args:
             x: New examples (M, ...).
             calibration: What ``Run.calibrate`` returns.
+
+        Raises:
+            ConfigError: The learner is for regression, or as :meth:`scores`.
         """
         if self.names is None:
             raise ConfigError("prediction sets are of classes; use intervals(x, calibration) in regression.")
@@ -139,7 +155,10 @@ class Learner:
 
         Args:
             x: Inputs (M, ...).
-            calibration: A calibration of this run.
+            calibration: What ``Run.calibrate`` returns.
+
+        Raises:
+            ConfigError: The learner is for classes, or as :meth:`scores`.
         """
         if self.names is not None:
             raise ConfigError("intervals are for regression; use sets(x, calibration) with classes.")

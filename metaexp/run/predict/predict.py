@@ -1,4 +1,4 @@
-"""The adapted learner of a run names new examples: what ``metaexp predict`` does."""
+"""The adapted learner of a run predicts new examples: what ``metaexp predict`` does."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def make_learner(place: RunFolder, settings: Settings, report: Report = warnings
             queries for the learner's batch norm, or images that were not prepared as those of the run.
 
     Raises:
-        RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
+        RunFolderError: The run has no weights: it was not validated yet, or this is a published copy without them.
     """
     if os.path.lexists(place.path / RECORD_FILE) and (files := edited_code(place.path, settings)):
         report(format_edited(files))
