@@ -16,8 +16,8 @@ The meta-loss is the query loss under c_T. Losses and gradients of the learner a
 which flows through c, h and the gates over all T steps, and into c_0 (so it is first order).
 
 Batch norm: the learner's statistics are erased at the start of every episode and collected by its passes over the
-support set. Queries are normalised by their own batch in meta-training, by the collected statistics in meta-test:
-a query's prediction never depends on the other queries.
+support set. Queries are normalised by their own batch in meta-training, and by the collected statistics in meta-test.
+So a prediction at test does not depend on the other queries.
 
 Source: Ravi & Larochelle, "Optimization as a Model for Few-Shot Learning", ICLR 2017, and the authors' Lua code
 (twitter/meta-learning-lstm). Where they differ, a key chooses: ``recurrent_gate``, ``inner_epochs``, and

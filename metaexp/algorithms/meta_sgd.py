@@ -7,7 +7,8 @@ they decide the direction of the inner step as well as its length.
 
 Source: Li, Zhou, Chen & Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", 2017, algorithm 1: one inner
 step, all parameters adapted. The paper publishes no code; batch norm is transductive, as in MAML's code.
-Departures: the meta-loss is the mean over queries and tasks.
+Departures: the meta-loss is the mean over queries and tasks. Each rate is drawn by itself at the start; in the
+paper's sinusoid experiments all rates start at one random value (unchecked: we know it second-hand).
 """
 
 from __future__ import annotations

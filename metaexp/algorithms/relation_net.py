@@ -9,8 +9,8 @@ Classification follows Sung, Yang, Zhang, Xiang, Torr & Hospedales, "Learning to
 Few-Shot Learning", CVPR 2018, equations 1 and 2, and, where the paper is silent, the authors' code
 (floodsung/LearningToCompare_FSL): one episode per training step, the gradient norm of embedding and relation module
 clipped separately (clip=norm_per_module), learning rates halved every 100,000 episodes (schedule=step), batch norm
-always by statistics of the batch at hand: support, queries, and all their pairs, each by itself, at test too. So
-published numbers are transductive, and the queries of a test batch are as many for every class.
+always by statistics of the current batch: support, queries, and all their pairs, each by itself, at test too. So
+published numbers are transductive, and a test batch has the same number of queries of every class.
 
 Departures: the loss is a mean where the paper writes a sum (as the code; only clipping can tell). Two Adam
 optimisers with the same settings are one. The code tests mini-ImageNet with 15 queries per class in batches of 3 or 5

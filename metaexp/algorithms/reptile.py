@@ -5,8 +5,8 @@ With phi the result of k steps of Adam on mini-batches of a task, starting from 
     theta <- theta + epsilon * (mean over tasks of phi - theta).
 
 No derivative of the inner loop is taken, and training tasks have no queries: all their examples are support. The
-update is written here as the gradient of |theta - phi|^2 / 2 with phi held constant, which is theta - phi. So plain
-SGD with learning rate epsilon makes it: optimizer=sgd optimizer.lr=1 schedule=linear.
+meta-loss here is |theta - phi|^2 / 2 with phi held constant, whose gradient is theta - phi. So a step of plain SGD
+with learning rate epsilon does this: optimizer=sgd optimizer.lr=1 schedule=linear.
 
 Source: Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018, algorithm 2, and the authors' code
 (openai/supervised-reptile): Adam with beta1 = 0, mini-batches by cycling through the task's examples, batch
