@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     JOBS_FAILED = 10
     """Some jobs of a sweep or trials of a search failed."""
     DIFFERENT = 11
-    """A reproduction gave other numbers."""
+    """A reproduction gave other numbers, or ``metaexp check`` found a fault."""
     INTERRUPTED = 130
     TERMINATED = 143
 
