@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
 
-_READING = 5
+_READING = 6
 """The version of the code that reads files. Raise it if a pixel changes, or if files are refused that were read."""
 
 

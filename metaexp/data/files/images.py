@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from metaexp.core.errors import DataError
 from metaexp.data.classification.preprocessing import ImagePreparation
 from metaexp.data.pixels.jpeg_damage import compressed_parts, has_bytes_left_over, is_cut_short
-from metaexp.data.pixels.pixel_values import Stored, lower_bits, measured, scaled, stored_depth
+from metaexp.data.pixels.pixel_values import Stored, lower_bits, measured, scaled, stored_depth, with_alpha
 from metaexp.data.pixels.stored_values import COLOUR, Range, Values, check_range
 
 Bytes = npt.NDArray[np.uint8]
@@ -142,7 +142,7 @@ def _decoded(content: bytes, name: str) -> Stored:
     except Exception as error:  # decoders raise anything on damaged files
         reason = re.sub(r"<_io\.[^>]*>", "the file", str(error)) or type(error).__name__
         raise DataError(_unreadable(name, reason)) from error
-    return Stored(image, depth, lower)
+    return with_alpha(Stored(image, depth, lower))
 
 
 def _load_whole(image: ImageFile.ImageFile) -> None:

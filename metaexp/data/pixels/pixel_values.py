@@ -120,6 +120,22 @@ def _refuse_misread(tags: Any, name: str, is_deep: bool) -> None:
         raise DataError(f"{name} stores 8 bits with sign, which are not read. Save it with values from 0 to 255.")
 
 
+def with_alpha(stored: Stored) -> Stored:
+    """Return an image that is transparent where it has the one transparent colour that its file names, if it does.
+
+    Pillow compares the 16 bits of such a colour in a PNG with the upper 8 of the pixels. It does other depths right.
+
+    Args:
+        stored: The image, loaded.
+    """
+    image, _, lower = stored
+    if lower is None or not isinstance(colour := image.info.pop("transparency", None), tuple):
+        return stored
+    is_clear = (_wide(image, lower) == np.array(colour, np.uint16)).all(-1)
+    image.putalpha(Image.fromarray(np.where(is_clear, 0, 255).astype(np.uint8)))
+    return stored
+
+
 def measured(stored: Stored) -> Values:
     """Return the least and the largest value of an image, over all channels but that of transparency.
 

@@ -60,12 +60,13 @@ def deep_tiff(pixels: npt.NDArray[np.float64], order: str = "<", planes: int = 1
     return (start + entries + bytes(4) + longer).ljust(1000, b"\0") + b"".join(data)
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def deep_colour(pixels: npt.NDArray[np.float64], orientation: int = 1) -> bytes:
     """A PNG (H, W, 3 or 4) of 16 bits a channel, which Pillow does not write."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, {3: 2, 4: 6}[pixels.shape[2]], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     exif = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, 1, orientation, 0)
@@ -232,6 +233,21 @@ def test_transparency_stays_where_colour_of_16_bits_is_scaled() -> None:
     pixels[..., 3] = np.where(RAMP > 0.5, 65535, 0)
     found = read(deep_colour(pixels), (0, 4095), background="black")
     assert np.array_equal(found, np.where(RAMP > 0.5, 255, 0))
+
+
+@pytest.mark.parametrize("value_range", [None, (0, 4095)])
+@pytest.mark.parametrize(("colour", "is_clear"), [((4095, 0, 1), True), ((4095, 0, 2), False), ((15, 0, 0), False)])
+def test_a_colour_of_16_bits_that_is_transparent_is_found_by_all_its_bits(
+    value_range: tuple[float, float] | None, colour: tuple[int, int, int], is_clear: bool
+) -> None:
+    pixels = np.full((4, 4, 3), 4095.0)
+    pixels[:2] = (4095, 0, 1)  # its upper bits are 15, 0, 0
+    content = deep_colour(pixels)
+    start = content.index(b"IDAT") - 4
+    content = content[:start] + chunk(b"tRNS", struct.pack(">HHH", *colour)) + content[start:]
+    found = read_image(content, "folder", "a.png", Reading(3, 4, "white", value_range=value_range)).pixels
+    assert (found[1, :2] == 255).all() == is_clear
+    assert (found[:, 2:] == (15 if value_range is None else 255)).all()
 
 
 def test_photographs_of_16_bits_a_channel_are_turned_with_all_their_bits() -> None:
