@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.data.regression.task_file import Reader, TaskFile, standardised
@@ -27,6 +28,7 @@ class RegressionTable(TaskFile):
     ``split`` (B) where it divides the tasks. An episode is one task with K + Q different examples of it.
     """
 
+    standardise_for: ClassVar[Mapping[str, str]] = {"inputs": "inputs", "targets": "both"}
     content_words = "a task, inputs x and targets y for each example"
 
     def __init__(

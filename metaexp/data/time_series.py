@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
@@ -29,6 +30,7 @@ class TimeSeries(TaskFile):
     windows: x (length, D), and y (horizon * D_out), step by step.
     """
 
+    standardise_for: ClassVar[Mapping[str, str]] = {"inputs": "values", "targets": "values"}
     task_word = "series"
     content_words = "the name of the series and the values of each step"
 

@@ -98,7 +98,7 @@ def test_small_tasks_are_left_out_and_named(tmp_path):
     said = []
     loaded = dataset(min_examples=5).load(tmp_path, said.append)
     assert sum(capacity.n_classes for capacity in loaded.capacity().values()) == 6
-    assert "2 tasks with fewer than 5 examples (dataset.min_examples): t00 (3), t01 (3)" in said[-1]
+    assert any("2 tasks with fewer than 5 examples (dataset.min_examples): t00 (3), t01 (3)" in line for line in said)
     assert dataset(min_examples=5).capacity_in(tmp_path) == loaded.capacity()
     assert min(capacity.per_class for capacity in dataset().capacity_in(tmp_path).values()) == 3
     with pytest.raises(DataError, match=r"dataset\.min_examples=11 leaves out every task of .* the largest has 10"):
@@ -173,7 +173,7 @@ def test_nothing_is_said_of_large_whole_numbers_that_are_constant_in_each_task(t
         write(tmp_path, rows=[f"{task[i]},{number},{i}" for i, number in enumerate(x.tolist())])
     lines = []
     loaded = dataset(f"mine.{ending}").load(tmp_path, lines.append)
-    assert not [line for line in lines if "arning" in line]
+    assert not [line for line in lines if "float32" in line]
     assert loaded.x.unique().tolist() == [2.0**60]
 
 

@@ -91,7 +91,7 @@ def test_no_window_has_a_missing_value_and_what_is_left_out_is_said(tmp_path, em
     loaded = dataset().load(write(tmp_path, rows=rows), said.append)
     assert len(loaded.x) == N_SERIES * (STEPS // 6) - 1
     assert all_examples(loaded).isfinite().all()
-    assert said[-1].endswith("mine.csv: 1 window with missing values.")
+    assert sum(line.endswith("mine.csv: 1 window with missing values.") for line in said) == 1
 
 
 def uneven(folder, times, ending, **changes):
@@ -214,7 +214,7 @@ def test_a_series_without_a_window_is_refused_or_left_out(tmp_path):
     said = []
     loaded = dataset(min_examples=1).load(tmp_path, said.append)
     assert sum(capacity.n_classes for capacity in loaded.capacity().values()) == N_SERIES - 1
-    assert "1 series with fewer than 1 example (dataset.min_examples): s2 (0)" in said[-1]
+    assert any("1 series with fewer than 1 example (dataset.min_examples): s2 (0)" in line for line in said)
     assert dataset(min_examples=1).capacity_in(tmp_path) == loaded.capacity()
 
 

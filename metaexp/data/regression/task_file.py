@@ -43,6 +43,8 @@ class TaskFile(Dataset):
     """What messages call a task."""
     standardise: str
     """What is brought to mean 0 and standard deviation 1; ``none`` for nothing."""
+    standardise_for: ClassVar[Mapping[str, str]]
+    """The value of ``standardise`` that helps against large ``inputs`` and against large ``targets``."""
     content_words: ClassVar[str]
     """What a file must have, for the message that there is none."""
     target_steps = 1
@@ -112,6 +114,7 @@ class TaskFile(Dataset):
         import numpy as np
         import torch
 
+        from metaexp.data.regression.suspect_tasks import hash_examples, warn_of_large_numbers, warn_of_repeats
         from metaexp.data.regression.table_tasks import TableData
 
         path = self._path(folder)
@@ -125,7 +128,10 @@ class TaskFile(Dataset):
         kept = np.array([number for number, task in enumerate(content.tasks) if task in place])
         order = kept[np.argsort([place[content.tasks[number]] for number in kept], kind="stable")]
         train = np.isin([content.tasks[number] for number in order], splits["train"])
+        warn_of_repeats(hash_examples(content.x[order], content.y[order]), sizes, splits, self.task_word, progress)
         x, y, conventions = self.prepared(content.x[order], content.y[order], train)
+        helps = {what: value for what, value in self.standardise_for.items() if value != self.standardise}
+        warn_of_large_numbers(x[train], y[train], helps, progress)
         values = torch.from_numpy(x), torch.from_numpy(y)
         return TableData(path.stem, *values, sizes, splits, conventions, content.forecast)
 
