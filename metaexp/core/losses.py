@@ -38,11 +38,17 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
 
 def _task_loss(scores: Tensor, y: Tensor) -> Tensor:
     is_exact = in_vmap() and scores.dtype != torch.bfloat16  # where ours have the bits of torch's own
+    if y.dtype != torch.int64 or y.dim() == 1:  # labels of parts of an example are left to torch
+        _require_shape(scores.shape, y)
+    if not scores.is_floating_point():
+        raise ConfigError(
+            f"predictions are {str(scores.dtype).removeprefix('torch.')}. Let predict return scores (M, N) of M "
+            "queries, which the loss compares, and not the class with the highest one."
+        )
     if y.dtype == torch.int64:
         if is_exact and scores.dim() == 2:
             return _mapped_cross_entropy(scores, y)
         return F.cross_entropy(scores, y, ignore_index=_NOT_A_LABEL)
-    _require_shape(scores.shape, y)
     return (scores - y).square().mean() if is_exact else F.mse_loss(scores, y)
 
 

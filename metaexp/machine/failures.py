@@ -37,6 +37,16 @@ _OF_OWN_CODE: Final = [
         "torch.compile of a layer whose weights are adapted does this, too: leave it out.",
     ),
     (
+        ("backward through the graph a second time",),
+        "the algorithm or its network uses a tensor of an earlier step, which it keeps in an attribute or a list. Each "
+        "task must be computed by itself: let adapt return what predict needs, and keep nothing else.",
+    ),
+    (
+        ("Maybe you wanted to use the vjp or jacrev APIs",),
+        "the algorithm or its network takes the gradient of a loss that is not one number. Let the "
+        "loss return a tensor (), such as the mean over the support.",
+    ),
+    (
         ("modified by an inplace operation",),
         "the algorithm or its network writes into a tensor that its gradient still needs. Make new tensors (x = x + 1, "
         "not x += 1; no inplace=True), and leave weights as they are while tasks are computed.",

@@ -147,3 +147,17 @@ def test_scores_that_are_not_numbers_are_not_answers(mapped: bool) -> None:
     found = vmap(task_metric)(scores, y) if mapped else torch.stack(list(map(task_metric, scores, y)))
     assert found.isnan().tolist() == [False, True, False]
     assert found[[0, 2]].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(5, 25), (25,), (25, 5, 1)])
+def test_scores_of_another_shape_are_refused_by_the_loss_too(shape: tuple[int, ...]) -> None:
+    y = torch.arange(25) % 5
+    assert task_loss(torch.zeros(25, 5), y).isfinite()
+    with pytest.raises(ConfigError, match=r"predictions have the shape \(.*\), and labels \(25,\)\. Let predict"):
+        task_loss(torch.zeros(shape), y)
+
+
+def test_the_number_of_a_class_is_not_a_score() -> None:
+    y = torch.arange(25) % 5
+    with pytest.raises(ConfigError, match=r"^predictions are int64\. Let predict return scores"):
+        task_loss(torch.nn.functional.one_hot(y, 5), y)

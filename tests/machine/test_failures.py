@@ -67,6 +67,12 @@ def keep_and_use() -> None:
     kept[0].add(torch.ones(2))
 
 
+def use_in_two_steps() -> None:
+    kept = torch.ones(2, requires_grad=True).exp()
+    for _ in range(2):
+        kept.square().sum().backward()
+
+
 def write_into_what_is_needed() -> None:
     x = torch.ones(2, requires_grad=True)
     y = x.exp()
@@ -120,6 +126,11 @@ OF_OWN_CODE = {
         "calls backward()",
     ),
     "kept": (keep_and_use, "uses a tensor of an earlier task"),
+    "kept for two steps": (use_in_two_steps, "uses a tensor of an earlier step"),
+    "a loss of several numbers": (
+        lambda: torch.func.grad(lambda x: x.square())(torch.ones(2)),
+        "takes the gradient of a loss that is not one number",
+    ),
     "in place": (write_into_what_is_needed, "writes into a tensor that its gradient still needs"),
     "data": (set_data, "sets the .data of a tensor"),
 }

@@ -26,6 +26,7 @@ from metaexp.run.evaluation.answers import count_answers, split_answers
 from metaexp.run.evaluation.chunks import Chunks, InTurn, Report, Rows
 from metaexp.run.evaluation.own_metrics import further_metric
 from metaexp.run.side_effects.detect import Repeats, Weights, refuse_side_effects
+from metaexp.run.side_effects.first_predictions import warn_of_predictions
 from metaexp.run.step import noise_seed
 
 
@@ -166,10 +167,13 @@ class Evaluator:
             return values
 
         collect_as_usual()
+        is_first = not self._repeats.is_done
         repeats = self._check_first(algorithm, split)
         with _use_eval_mode(algorithm), torch.no_grad(), repeats:
             weights = Weights(algorithm)  # every group of episodes is to leave these as they are
             rows = self.chunks.rows(measure, self.chunk, n_episodes, report)
+        if is_first:
+            self._look_at_predictions(algorithm, split)
         return _result(rows, extra, names)
 
     def _check_first(self, algorithm: Algorithm, split: Split) -> AbstractContextManager[None]:
@@ -179,14 +183,23 @@ class Evaluator:
         by_path = partial(self._predictions, algorithm, split, by_path=True) if has_path else None
         return self._repeats.check(algorithm, predict, f"{split} task 0", by_path)
 
+    def _look_at_predictions(self, algorithm: Algorithm, split: Split) -> None:
+        with _use_eval_mode(algorithm), torch.no_grad(), self._first_task(algorithm, split) as task:
+            warn_of_predictions(algorithm, task)
+
     def _predictions(self, algorithm: Algorithm, split: Split, *, by_path: bool = False) -> Tensor:
         """The predictions (M, N) for the first task, after ``adapt`` or from the last state of ``adaptation_path``."""
-        self.compute.reseed(noise_seed(self.seed, 0))
-        episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.device))
-        support, query = one_task(episodes, 0)
-        with self.compute.autocast(), refuse_side_effects(algorithm, episodes, f"{split} tasks"):
+        with self._first_task(algorithm, split) as (support, query):
             state = _last_state(algorithm, support) if by_path else algorithm.adapt(support)
             return algorithm.predict(state, query.x).float()
+
+    @contextmanager
+    def _first_task(self, algorithm: Algorithm, split: Split) -> Iterator[Episode]:
+        """Yield the first task, with the same seed for noise each time, and refuse side effects of the block."""
+        self.compute.reseed(noise_seed(self.seed, 0))
+        episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.device))
+        with self.compute.autocast(), refuse_side_effects(algorithm, episodes, f"{split} tasks"):
+            yield one_task(episodes, 0)
 
 
 def _last_state(algorithm: Algorithm, support: Examples) -> Adapted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -12,6 +13,11 @@ from metaexp.core.json_lines import scalars_of_test
 from metaexp.core.types import EvalResult
 from metaexp.results.per_class.files import classes_sha256
 from metaexp.results.record import Score
+
+log = logging.getLogger(__name__)
+
+_ENOUGH = 10
+"""Episodes, below which an interval says little."""
 
 
 def check_finite(result: EvalResult, not_saved: Collection[str] = ()) -> None:
@@ -29,6 +35,22 @@ def check_finite(result: EvalResult, not_saved: Collection[str] = ()) -> None:
             "not saved with the selected weights, and is NaN here."
         )
         raise NotFiniteError(found + (why if not_saved and len(bad) == len(result.per_episode) else ""))
+
+
+def warn_below_chance(result: EvalResult, n_way: int) -> None:
+    """Warn of an accuracy that is clearly lower than that of guessing, which learning too little cannot explain.
+
+    Args:
+        result: A result over episodes.
+        n_way: N, the classes of each episode; 0 in regression.
+    """
+    if n_way > 1 and result.n_episodes >= _ENOUGH and result.mean + 2 * result.ci95 < 1 / n_way:
+        log.warning(
+            "the test accuracy, %.1f %%, is lower than that of guessing, %.1f %%. The sign of the scores or of the "
+            "loss may be wrong (a distance in place of a score), or labels may be taken from the order of the support, "
+            "which is shuffled. `metaexp check` examines an algorithm or a dataset of your own.",
+            100 * result.mean, 100 / n_way,
+        )  # fmt: skip
 
 
 def extra_scores(result: EvalResult) -> list[Score]:

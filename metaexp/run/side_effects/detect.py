@@ -212,11 +212,14 @@ class Repeats:
 
     Args:
         ranks: The ranks, each of which computes the task.
+
+    Attributes:
+        is_done: Whether it has checked.
     """
 
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
-        self._is_done = False
+        self.is_done = False
 
     @contextmanager
     def check(
@@ -237,13 +240,13 @@ class Repeats:
         Raises:
             ConfigError: They differ by more than rounding.
         """
-        before = None if self._is_done else self._ranks.run(predict)
+        before = None if self.is_done else self._ranks.run(predict)
         if before is not None and by_path is not None:
             self._ranks.run(lambda: _compare_path(algorithm, before, predict, by_path, what))
         yield
         if before is not None:
             self._ranks.run(lambda: _compare(algorithm, before, predict(), what))
-            self._is_done = True
+            self.is_done = True
 
 
 def _compare(
@@ -263,9 +266,9 @@ def _compare_path(
     algorithm: Algorithm, first: Tensor, predict: Callable[[], Tensor], by_path: Callable[[], Tensor], what: str
 ) -> None:
     """Raise ConfigError where the last state of ``adaptation_path`` predicts something else than that of ``adapt``."""
-    noise = _noise_after(first)
+    noise = noise_of(first)
     again = by_path()
-    draws_alike = torch.equal(_noise_after(again), noise)  # both begin at one seed
+    draws_alike = torch.equal(noise_of(again), noise)  # both begin at one seed
     if draws_alike and not _agree(first, again):
         _compare(algorithm, first, predict(), what, "when it is computed again")  # the path may not be at fault
         raise ConfigError(
@@ -275,8 +278,12 @@ def _compare_path(
         )
 
 
-def _noise_after(found: Tensor) -> Tensor:
-    """The state of the generator from which noise is drawn where ``found`` is."""
+def noise_of(found: Tensor) -> Tensor:
+    """Return the state of the generator from which noise is drawn where a tensor is.
+
+    Args:
+        found: The tensor.
+    """
     return torch.cuda.get_rng_state(found.device) if found.is_cuda else torch.get_rng_state()
 
 

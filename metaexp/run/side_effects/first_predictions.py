@@ -1,0 +1,96 @@
+"""Warns of predictions that make the numbers of an algorithm of one's own mean something else."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.types import Episode
+from metaexp.models.checks.made_again import is_foreign
+from metaexp.run.side_effects.detect import noise_of
+
+log = logging.getLogger(__name__)
+
+_SAME_CPU: Final = 1e-3
+"""The part of the largest prediction that rounding may change where fewer queries are computed at once."""
+_SAME: Final = 0.02
+"""That part where numbers may be rounded to few bits: on an accelerator, or in another precision."""
+_ROUNDING: Final = 1e-4
+
+
+def warn_of_predictions(algorithm: Algorithm, episode: Episode) -> None:
+    """Warn where predictions depend on other queries or on chance, are probabilities, or are not one for each class.
+
+    Algorithms of metaexp are not looked at.
+
+    Args:
+        algorithm: The algorithm, in evaluation mode.
+        episode: One task.
+    """
+    if not is_foreign(type(algorithm)):
+        return
+    support, (x, _, n_way) = episode
+    states = [noise_of(x)]
+    adapted = algorithm.adapt(support)
+    together = algorithm.predict(adapted, x)
+    states.append(noise_of(x))
+    if not torch.equal(*states):
+        log.warning(
+            "%s draws random numbers where it is tested, so its result depends on luck. Is dropout left on? Let only "
+            "training draw (if self.training).",
+            type(algorithm).__name__,
+        )
+    elif algorithm.batch_norm != "transductive":
+        _warn_of_other_queries(algorithm, together, _apart(algorithm, adapted, x))
+    if n_way > 1:
+        _warn_of_scores(algorithm, together, n_way)
+
+
+def _apart(algorithm: Algorithm, adapted: object, x: Tensor) -> Tensor | None:
+    """The predictions for one half of the queries, and for the other; None where they cannot be computed so."""
+    halves = x.tensor_split(2) if len(x) > 1 else ()
+    try:
+        return torch.cat([algorithm.predict(adapted, half) for half in halves]) if halves else None
+    except Exception as error:  # code of users that takes one number of queries
+        log.debug("half of the queries were not predicted: %s: %s", type(error).__name__, error)
+        return None
+
+
+def _warn_of_other_queries(algorithm: Algorithm, together: Tensor, apart: Tensor | None) -> None:
+    if apart is None or apart.shape != together.shape:
+        return
+    together, apart = together.detach().float(), apart.detach().float()
+    difference = (together - apart).abs()
+    is_exact = together.is_cpu and not torch.is_autocast_enabled("cpu")
+    rounding = _SAME_CPU if is_exact else _SAME
+    if float(difference.nan_to_num().max()) > rounding * float(together.nan_to_num(0, 0, 0).abs().max()):
+        log.warning(
+            "the predictions of %s for a query depend on the other queries of its task, and batch_norm says %s. Its "
+            "numbers cannot be compared with those of methods that see one query at a time. If that is meant, let the "
+            "property batch_norm return 'transductive', which records then show. `metaexp check` says more.",
+            type(algorithm).__name__, algorithm.batch_norm,
+        )  # fmt: skip
+
+
+def _warn_of_scores(algorithm: Algorithm, scores: Tensor, n_way: int) -> None:
+    """Say that there are more or fewer scores than classes, or that they are probabilities."""
+    if scores.shape[-1] != n_way:
+        log.warning(
+            "%s gives %d scores for %d classes. A score beyond them is never right, and classes without one are never "
+            "found. Let predict return one score for each class of the support.",
+            type(algorithm).__name__, scores.shape[-1], n_way,
+        )  # fmt: skip
+    if type(algorithm).loss is not Algorithm.loss:
+        return
+    are_probabilities = bool((scores >= 0).all()) and bool(((scores.float().sum(-1) - 1).abs() < _ROUNDING).all())
+    if are_probabilities:
+        log.warning(
+            "the scores of %s are probabilities: they sum to 1, as after softmax. Cross-entropy takes the softmax of "
+            "scores itself, so that training with these is slow, and cannot become sure of a class. Let predict return "
+            "what the softmax is taken of, or the logarithms of the probabilities.",
+            type(algorithm).__name__,
+        )
