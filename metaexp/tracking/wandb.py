@@ -58,8 +58,8 @@ class WandbTracker(Tracker):
     A resumed run keeps its id. Offline it is written again from ``metrics.jsonl``, so that the last offline folder
     holds the whole run, and earlier ones are set aside; online, steps that the server has already are left out.
 
-    WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_RUN_GROUP and WANDB_TAGS in the environment come before the
-    arguments. Under ``wandb agent`` the run is online.
+    WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NAME, WANDB_TAGS and WANDB_NOTES in
+    the environment come before the arguments. Under ``wandb agent`` the run is online.
     """
 
     def __init__(
