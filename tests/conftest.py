@@ -35,6 +35,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts behind itself
 
 import cheap_runs  # noqa: F401
+from kept_runs import KeptRuns
 from known_classes import place_of_donor as place_of_donor
 from known_classes import with_donor as with_donor
 from records import record as record
@@ -210,16 +211,32 @@ def stop_after() -> type[StopAfter]:
     return StopAfter
 
 
+@pytest.fixture(scope="session")
+def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> KeptRuns:
+    """Runs that are trained once in this process, and copied."""
+    return KeptRuns(tmp_path_factory.mktemp("kept"))
+
+
 @pytest.fixture
-def stopped(tiny: ModuleType, tmp_path: Path) -> Path:
+def stopped(tiny: ModuleType, tmp_path: Path, kept_runs: KeptRuns) -> Path:
     """The folder of a run that was stopped after 7 of 12 steps: neither a log line nor a validation was due."""
     from metaexp.machine.signals import Interrupted
     from metaexp.run.job import run_job
 
-    folder = tmp_path / "stopped"
-    with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=folder, display=StopAfter(7))
-    return folder
+    def train(outputs: Path) -> Path:
+        with pytest.raises(Interrupted):
+            run_job(tiny.settings(outputs), folder=outputs / "stopped", display=StopAfter(7))
+        return outputs / "stopped"
+
+    return kept_runs.copy("stopped", tmp_path, train)
+
+
+@pytest.fixture
+def finished(tiny: ModuleType, tmp_path: Path, silent: Lines, kept_runs: KeptRuns) -> Path:
+    """The folder of a completed run."""
+    from metaexp.run.job import run_job
+
+    return kept_runs.copy("finished", tmp_path, lambda outputs: run_job(tiny.settings(outputs), display=silent).folder)
 
 
 class ActingAt(Lines):

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from kept_runs import KeptRuns
 
 from metaexp.cli import compare as cli_compare
 from metaexp.cli.main import main
@@ -28,16 +29,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def runs(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
+def runs(tiny: ModuleType, tmp_path: Path, silent: Lines, kept_runs: KeptRuns) -> Path:
     """Two algorithms with two seeds each, trained for a few steps."""
-    for target in ("tiny_runs.TinyMAML", "tiny_runs.SupportMean"):
-        for seed in (0, 1):
-            algorithm = {"_target_": target} | ({"inner_lr": 0.1} if target.endswith("MAML") else {})
-            changes = {"algorithm": algorithm, "seed": seed, "train__steps": 4}
-            if target.endswith("Mean"):
-                changes["train__steps"] = 0
-            run_job(tiny.settings(tmp_path / "sweep", **changes), display=silent)
-    return tmp_path / "sweep"
+
+    def train(outputs: Path) -> Path:
+        for target in ("tiny_runs.TinyMAML", "tiny_runs.SupportMean"):
+            for seed in (0, 1):
+                algorithm = {"_target_": target} | ({"inner_lr": 0.1} if target.endswith("MAML") else {})
+                changes = {"algorithm": algorithm, "seed": seed, "train__steps": 4}
+                if target.endswith("Mean"):
+                    changes["train__steps"] = 0
+                run_job(tiny.settings(outputs / "sweep", **changes), display=silent)
+        return outputs / "sweep"
+
+    return kept_runs.copy("two algorithms with two seeds each", tmp_path, train)
 
 
 @pytest.fixture(autouse=True)

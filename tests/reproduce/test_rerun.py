@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from kept_runs import KeptRuns
 from omegaconf import OmegaConf
 
 from metaexp.cli.reproduce import main
@@ -37,9 +38,14 @@ def clean_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
+def run(tiny: ModuleType, tmp_path: Path, silent: Lines, kept_runs: KeptRuns) -> Path:
     """A finished run of 12 steps: lines at 3, 6, 9, 12, validation at 4, 8, 12."""
-    return run_job(tiny.settings(tmp_path), display=silent).folder
+
+    def train(outputs: Path) -> Path:
+        folder: Path = run_job(tiny.settings(outputs), display=silent).folder
+        return folder
+
+    return kept_runs.copy("of a clean checkout", tmp_path, train)
 
 
 def again(run: Path, silent: Lines, *overrides: str, steps: int | None = None, fresh: bool = False) -> Rerun:

@@ -24,9 +24,14 @@ from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
 
-@pytest.fixture
-def finished(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
-    return run_job(tiny.settings(tmp_path), display=silent).folder
+def test_the_run_that_many_tests_begin_with_is_as_if_it_had_been_trained_for_each(
+    finished: Path, tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    trained = run_job(tiny.settings(tmp_path), display=silent).folder
+    assert trained != finished
+    for name in ("config.yaml", "metrics.jsonl", "test_episodes.csv", "checkpoints/best.safetensors"):
+        assert (finished / name).read_bytes() == (trained / name).read_bytes()
+    assert f"outputs: {tmp_path}\n" in (finished / "config.yaml").read_text()
 
 
 def change(path: Path, old: str, new: str) -> None:

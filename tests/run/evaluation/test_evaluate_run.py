@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from kept_runs import KeptRuns
 from rich.console import Console
 
 from metaexp.core.errors import ConfigError, RunFolderError
@@ -30,13 +31,18 @@ from metaexp.run.progress import Lines
 
 
 @pytest.fixture
-def regression(tiny: ModuleType, tmp_path: Path, silent: Lines) -> tuple[RunRecord, Path]:
-    return run_job(tiny.settings(tmp_path), display=silent)
+def regression(finished: Path) -> tuple[RunRecord, Path]:
+    return read_record(finished), finished
 
 
 @pytest.fixture
-def classification(tiny: ModuleType, tmp_path: Path, silent: Lines) -> tuple[RunRecord, Path]:
-    return run_job(tiny.blobs(tmp_path, train__steps=4), display=silent)
+def classification(tiny: ModuleType, tmp_path: Path, silent: Lines, kept_runs: KeptRuns) -> tuple[RunRecord, Path]:
+    def train(outputs: Path) -> Path:
+        folder: Path = run_job(tiny.blobs(outputs, train__steps=4), display=silent).folder
+        return folder
+
+    folder = kept_runs.copy("classification", tmp_path, train)
+    return read_record(folder), folder
 
 
 def evaluated(folder: Path, *overrides: str) -> Kept:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from kept_runs import KeptRuns
 from known_classes import forbid
 
 from metaexp.cli.main import main
@@ -42,10 +43,19 @@ def result_of(folder: Path, steps: int = 20) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ["metrics.jsonl", "test_episodes.csv", *checkpoints]}
 
 
-def parent_of(tiny: ModuleType, tmp_path: Path, silent: Lines, **changes: Any) -> Path:
-    settings = tiny.settings(tmp_path, **{"algorithm": STEADY, **changes})
-    folder: Path = run_job(settings, folder=tmp_path / "parent", display=silent).folder
-    return folder
+@pytest.fixture
+def parent_of(tiny: ModuleType, tmp_path: Path, silent: Lines, kept_runs: KeptRuns) -> Callable[..., Path]:
+    """Returns a completed run to go on from, whose settings have these changes."""
+
+    def parent(**changes: Any) -> Path:
+        def train(outputs: Path) -> Path:
+            settings = tiny.settings(outputs, **{"algorithm": STEADY, **changes})
+            folder: Path = run_job(settings, folder=outputs / "parent", display=silent).folder
+            return folder
+
+        return kept_runs.copy(f"parent {changes}", tmp_path, train)
+
+    return parent
 
 
 def go_on(parent: Path, display: Lines, *overrides: str, folder: Path | None = None) -> tuple[RunRecord, Path]:
@@ -58,8 +68,10 @@ def from_start(tiny: ModuleType, tmp_path: Path, silent: Lines, **changes: Any) 
     return run_job(settings, display=silent).folder
 
 
-def test_a_run_that_goes_on_equals_a_longer_run_from_the_start(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_a_run_that_goes_on_equals_a_longer_run_from_the_start(
+    parent_of: Callable[..., Path], tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    parent = parent_of()
     before = {path: path.read_bytes() for path in parent.rglob("*") if path.is_file() and path.name != ".lock"}
     record, folder = go_on(parent, silent, "train.steps=20")
     assert {path: path.read_bytes() for path in before} == before
@@ -71,8 +83,8 @@ def test_a_run_that_goes_on_equals_a_longer_run_from_the_start(tiny: ModuleType,
     assert result_of(folder) != result_of(from_start(tiny, tmp_path, silent, seed=1))
 
 
-def test_the_record_names_the_parent(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_the_record_names_the_parent(parent_of: Callable[..., Path], silent: Lines) -> None:
+    parent = parent_of()
     record, folder = go_on(parent, silent, "train.steps=20")
     found = read_record(folder).parent
     assert found is not None
@@ -99,9 +111,9 @@ def test_an_interrupted_run_can_be_gone_on_from(
 
 
 def test_it_can_be_stopped_and_resumed_and_gone_on_from_again(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, stop_after: Callable[..., Lines]
+    parent_of: Callable[..., Path], tiny: ModuleType, tmp_path: Path, silent: Lines, stop_after: Callable[..., Lines]
 ) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+    parent = parent_of()
     child = tmp_path / "child"
     with pytest.raises(Interrupted):
         go_on(parent, stop_after(14), "train.steps=16", folder=child)
@@ -119,9 +131,9 @@ def test_it_can_be_stopped_and_resumed_and_gone_on_from_again(
 
 
 def test_a_run_killed_before_it_had_a_record_still_knows_how_it_began(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
+    parent_of: Callable[..., Path], tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+    parent = parent_of()
     killed = tmp_path / "killed"
     with monkeypatch.context() as patch:
         forbid(patch, "metaexp.run.job._run")
@@ -147,6 +159,7 @@ def test_a_run_killed_before_it_had_a_record_still_knows_how_it_began(
     ],
 )  # fmt: skip
 def test_differences_from_a_run_from_the_start_are_printed(
+    parent_of: Callable[..., Path],
     tiny: ModuleType,
     tmp_path: Path,
     silent: Lines,
@@ -155,7 +168,7 @@ def test_differences_from_a_run_from_the_start_are_printed(
     sentence: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    parent = parent_of(tiny, tmp_path, silent, **changes)
+    parent = parent_of(**changes)
     further = read_further([f"from={parent}", f"train.steps={steps}"])
     finished = run_job(further.settings, Provenance.of_further(further))
     found = read_record(finished.folder).parent
@@ -168,11 +181,11 @@ def test_differences_from_a_run_from_the_start_are_printed(
 
 
 def test_what_the_parent_began_at_and_how_it_went_on_stays_in_the_record(
-    tiny: ModuleType, tmp_path: Path, silent: Lines
+    parent_of: Callable[..., Path], tiny: ModuleType, tmp_path: Path, silent: Lines
 ) -> None:
     donor = run_job(tiny.settings(tmp_path, seed=3), display=silent).folder
     model = {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1, "weights": str(donor)}
-    parent = parent_of(tiny, tmp_path, silent, model=model)
+    parent = parent_of(model=model)
     shutil.rmtree(donor)
     write_record(dataclasses.replace(read_record(parent), exact_resume=False), parent)
     record, folder = go_on(parent, silent, "train.steps=20")
@@ -181,8 +194,8 @@ def test_what_the_parent_began_at_and_how_it_went_on_stays_in_the_record(
     assert not record.exact_resume
 
 
-def test_a_changed_interval_is_printed(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_a_changed_interval_is_printed(parent_of: Callable[..., Path]) -> None:
+    parent = parent_of()
     further = read_further([f"from={parent}", "train.steps=20", "train.eval_every=2", "train.checkpoint_every=1"])
     assert further.parent.run.not_from_start == ["train.eval_every was 4 up to step 12"]
 
@@ -191,10 +204,8 @@ def test_a_changed_interval_is_printed(tiny: ModuleType, tmp_path: Path, silent:
     "override", ["seed=1", "algorithm.inner_lr=0.2", "dataset.version=b", "train.meta_batch_size=2", "eval.seed=5",
                  "device.precision=bf16", "optimizer.lr=0.1", "train.eval_episodes=3", "model.width=9"],
 )  # fmt: skip
-def test_what_decided_the_steps_so_far_cannot_change(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, override: str
-) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_what_decided_the_steps_so_far_cannot_change(parent_of: Callable[..., Path], override: str) -> None:
+    parent = parent_of()
     key = override.partition("=")[0]
     with pytest.raises(ConfigError, match=rf"{key} cannot change in .* give model\.weights=.*parent instead of from="):
         read_further([f"from={parent}", "train.steps=20", override])
@@ -213,19 +224,19 @@ def test_what_decided_the_steps_so_far_cannot_change(
     ],
 )
 def test_a_run_without_more_steps_is_refused(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, overrides: list[str], problem: str
+    parent_of: Callable[..., Path], overrides: list[str], problem: str
 ) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+    parent = parent_of()
     with pytest.raises(ConfigError, match=problem):
         read_further([f"from={parent}", *overrides])
 
 
-def test_a_folder_that_cannot_be_gone_on_from_is_refused(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+def test_a_folder_that_cannot_be_gone_on_from_is_refused(parent_of: Callable[..., Path]) -> None:
     with pytest.raises(RunFolderError, match="there is no such folder"):
         read_further(["from=nowhere", "train.steps=20"])
     with pytest.raises(ConfigError, match=r"from=one,other holds several values; add -m"):
         read_further(["from=one,other", "train.steps=20"])
-    parent = parent_of(tiny, tmp_path, silent)
+    parent = parent_of()
     with hold_lock(parent / ".lock"), pytest.raises(RunFolderError, match="is still running; wait for it to end"):
         read_further([f"from={parent}", "train.steps=20"])
     text = (parent / "config.yaml").read_text()
@@ -240,9 +251,9 @@ def test_a_folder_that_cannot_be_gone_on_from_is_refused(tiny: ModuleType, tmp_p
 
 @pytest.mark.parametrize("left", [None, 0, 40])
 def test_a_parent_that_lost_metrics_is_refused_before_anything_is_written(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, left: int | None
+    parent_of: Callable[..., Path], left: int | None
 ) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+    parent = parent_of()
     assert read_further([f"from={parent}", "train.steps=20"]).parent.run.step == 12
     if left is None:
         (parent / "metrics.jsonl").unlink()
@@ -253,9 +264,9 @@ def test_a_parent_that_lost_metrics_is_refused_before_anything_is_written(
 
 
 def test_a_parent_whose_last_checkpoint_is_gone_is_said(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, caplog: pytest.LogCaptureFixture
+    parent_of: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+    parent = parent_of()
     assert read_further([f"from={parent}", "train.steps=20"]).parent.run.step == 12
     assert caplog.messages == []
     (parent / "checkpoints" / "step_000000012.json").unlink()
@@ -263,8 +274,10 @@ def test_a_parent_whose_last_checkpoint_is_gone_is_said(
     assert "made 12 steps, and its newest whole checkpoint is of step 10." in caplog.messages[0]
 
 
-def test_a_parent_that_changes_after_the_check_is_refused(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_a_parent_that_changes_after_the_check_is_refused(
+    parent_of: Callable[..., Path], tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    parent = parent_of()
     further = read_further([f"from={parent}", "train.steps=20"])
     provenance = Provenance.of_further(further)
     metrics = parent / "metrics.jsonl"
@@ -280,8 +293,10 @@ def test_a_parent_that_changes_after_the_check_is_refused(tiny: ModuleType, tmp_
         run_job(further.settings, provenance, display=silent)
 
 
-def test_other_data_are_refused_before_anything_is_written(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_other_data_are_refused_before_anything_is_written(
+    parent_of: Callable[..., Path], tmp_path: Path, silent: Lines
+) -> None:
+    parent = parent_of()
     path = parent / "record.json"
     record = json.loads(path.read_text())
     further = read_further([f"from={parent}", "train.steps=20"])
@@ -293,8 +308,10 @@ def test_other_data_are_refused_before_anything_is_written(tiny: ModuleType, tmp
     assert not (tmp_path / "new").exists()
 
 
-def test_the_other_verbs_know_the_parent(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_the_other_verbs_know_the_parent(
+    parent_of: Callable[..., Path], tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    parent = parent_of()
     _, same = go_on(parent, silent, "train.steps=20")
     longer = from_start(tiny, tmp_path, silent)
     assert evaluate_run(same, display=silent).evaluation.test == read_record(same).test
@@ -307,10 +324,10 @@ def test_the_other_verbs_know_the_parent(tiny: ModuleType, tmp_path: Path, silen
 
 
 def test_a_run_that_is_not_as_from_the_start_stands_in_a_row_of_its_own(
-    tiny: ModuleType, tmp_path: Path, silent: Lines
+    parent_of: Callable[..., Path], tiny: ModuleType, tmp_path: Path, silent: Lines
 ) -> None:
     annealed = {"algorithm": {"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1}}
-    parent = parent_of(tiny, tmp_path, silent, **annealed)
+    parent = parent_of(**annealed)
     _, other = go_on(parent, silent, "train.steps=20")
     longer = from_start(tiny, tmp_path, silent, **annealed)
     found = rows(gather([other, longer]).runs, [], numeric_part)
@@ -320,12 +337,12 @@ def test_a_run_that_is_not_as_from_the_start_stands_in_a_row_of_its_own(
 
 
 def test_the_command_line_and_python_go_on_alike(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    parent_of: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import metaexp
 
     monkeypatch.chdir(tmp_path)
-    parent = parent_of(tiny, tmp_path, silent)
+    parent = parent_of()
     assert main(["train", "--trust", "tiny_runs", f"from={parent}", "train.steps=20", "hydra.run.dir=by_command"]) == 0
     made = metaexp.train(f"from={parent}", "train.steps=20", folder=tmp_path / "by_python")
     assert result_of(tmp_path / "by_command") == result_of(made.folder)
@@ -342,8 +359,8 @@ def test_the_command_line_and_python_go_on_alike(
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_a_parent_that_cannot_be_written_is_gone_on_from(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
-    parent = parent_of(tiny, tmp_path, silent)
+def test_a_parent_that_cannot_be_written_is_gone_on_from(parent_of: Callable[..., Path], silent: Lines) -> None:
+    parent = parent_of()
     for path in [parent, *parent.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     assert go_on(parent, silent, "train.steps=20")[0].status == "completed"

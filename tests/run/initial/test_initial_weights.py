@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from kept_runs import KeptRuns
 from torch import Tensor, nn
 
 from metaexp.config.schema import Settings
@@ -168,8 +169,12 @@ def test_a_layer_is_not_taken_for_a_whole_network_nor_one_part_for_another(
 
 
 @pytest.fixture
-def donor(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
-    return run_job(tiny.settings(tmp_path), folder=tmp_path / "donor", display=silent).folder
+def donor(tiny: ModuleType, tmp_path: Path, silent: Lines, kept_runs: KeptRuns) -> Path:
+    def train(outputs: Path) -> Path:
+        folder: Path = run_job(tiny.settings(outputs), folder=outputs / "donor", display=silent).folder
+        return folder
+
+    return kept_runs.copy("donor", tmp_path, train)
 
 
 def from_weights(tiny: ModuleType, tmp_path: Path, place: Path, partial: bool = False, **changes: Any) -> Settings:
