@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -50,13 +51,30 @@ MOST_FILES = 22
 WITH_PYTHON = ("benchmarks", "conf", "docs", "examples", "metaexp", "scripts", "tests")
 """All folders of the repository that have Python files, at any depth."""
 
+PLANTED: list[Path] = []
+"""The files that a test has planted lines in."""
+
+
+@pytest.fixture(scope="module")
+def one_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package, compiled as far as it is here, and of its contracts."""
+    place = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "metaexp", place / "metaexp")
+    shutil.copy(ROOT / "setup.cfg", place)
+    return place
+
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the package, compiled as far as it is here, and of its contracts, to be damaged."""
-    shutil.copytree(ROOT / "metaexp", tmp_path / "metaexp")
-    shutil.copy(ROOT / "setup.cfg", tmp_path)
-    return tmp_path
+def copy(one_copy: Path) -> Iterator[Path]:
+    """The copy, in which a test may plant lines. They are taken out again."""
+    yield one_copy
+    for path in PLANTED:
+        own = ROOT / path.relative_to(one_copy)
+        if own.is_file():
+            shutil.copy2(own, path)
+        else:
+            shutil.rmtree(path.parent)
+    PLANTED.clear()
 
 
 def broken(folder: Path) -> list[str]:
@@ -71,6 +89,7 @@ def broken(folder: Path) -> list[str]:
 def plant(folder: Path, name: str, line: str) -> None:
     """Add a line to a file of the copied package."""
     path = folder / "metaexp" / name
+    PLANTED.append(path)
     path.parent.mkdir(exist_ok=True)
     path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
 
@@ -132,7 +151,7 @@ def test_only_one_file_imports_a_delicate_part_of_a_library(copy: Path, part: st
     for line in (f"import {part}", f"from {library} import {name}", f"from {part}.x import y"):
         plant(copy, "core/shapes.py", line)
         assert importers(copy / "metaexp", part) == {ONLY_IN[part], "core/shapes.py"}
-        shutil.copy(ROOT / "metaexp" / "core" / "shapes.py", copy / "metaexp" / "core" / "shapes.py")
+        shutil.copy2(ROOT / "metaexp" / "core" / "shapes.py", copy / "metaexp" / "core" / "shapes.py")
 
 
 @cache
