@@ -40,7 +40,7 @@ def check_points(space: Space, composer: Composer, *, on_this_machine: bool) -> 
         ConfigError: The configuration of a corner is wrong. The message lists the mistakes of all corners.
     """
     keys = frozenset(dimension.key.lstrip("+") for dimension in space.dimensions)
-    freezer = Freezer(composer, "", keys, on_this_machine=on_this_machine)
+    freezer = Freezer(composer, "", keys, on_this_machine=on_this_machine, keeps_files=False)
     try:
         return freeze_all(freezer, [space.overrides(point) for point in space.corners()])
     except ConfigError as error:

@@ -152,7 +152,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     name = sweep_name(None, keys, command_hash)
     path = Path(options.folder).expanduser() if options.folder else outputs / "searches" / name
     freezer = Freezer(composer, path.name, frozenset(keys))
-    _read_all_choices(space, freezer)
+    _read_all_choices(space, Freezer(composer, path.name, frozenset(keys), keeps_files=False))
     digest = _hash(
         [command_hash, [job.config_hash for job in corners], *[[job.own_code] for job in corners if job.own_code]]
     )

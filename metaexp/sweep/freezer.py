@@ -21,7 +21,7 @@ class Freezer:
         group: Name of the sweep.
         swept: Keys whose values differ between jobs.
         on_this_machine: Whether jobs run on this machine. Their accelerator must then exist here.
-        keeps_files: Whether jobs keep Hydra's files. Jobs that are only listed do not need them.
+        keeps_files: Whether jobs keep Hydra's files. Jobs that are only listed or compared do not need them.
     """
 
     def __init__(
