@@ -28,7 +28,7 @@ def choices(experiment: Path) -> set[str]:
     return set(re.findall(r"^  - override (/\S+: \S+)", experiment.read_text(), re.M))
 
 
-TRIED = sample(EXPERIMENTS, 40, choices, lambda path: path.stem)
+TRIED = sample(EXPERIMENTS, 30, choices, lambda path: path.stem)
 LITTLE = [
     "train.steps=1", "train.meta_batch_size=1", "train.n_query=1", "train.eval_episodes=1",
     "eval.episodes=1", "task.n_query=1", "tracker=files", "device=cpu",
