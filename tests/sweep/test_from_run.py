@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from kept_runs import KeptRuns
 
 from metaexp.core.errors import ConfigError
 from metaexp.results.beginning import ParentRun
@@ -32,8 +34,21 @@ def train_parent(family: ModuleType, *overrides: str) -> Path:
     return Path("parent")
 
 
-def test_every_job_continues_the_run_and_the_same_command_runs_nothing(family: ModuleType, silent: Lines) -> None:
-    parent = train_parent(family)
+@pytest.fixture
+def parent(family: ModuleType, tmp_path: Path, kept_runs: KeptRuns) -> Path:
+    """A completed run, as ``train_parent`` makes it."""
+
+    def train(outputs: Path) -> Path:
+        shutil.copytree("conf", outputs / "conf")
+        with chdir(outputs):
+            return train_parent(family).resolve()
+
+    return kept_runs.copy("parent of a sweep", tmp_path, train).relative_to(tmp_path)
+
+
+def test_every_job_continues_the_run_and_the_same_command_runs_nothing(
+    family: ModuleType, parent: Path, silent: Lines
+) -> None:
     assert run_all(ASKED, CONF, "config", silent) == 0
     prepared = prepare(ASKED, CONF, "config")
     assert prepared.sweep is not None
@@ -50,8 +65,8 @@ def test_every_job_continues_the_run_and_the_same_command_runs_nothing(family: M
     assert "is complete, and the run that job 0 continues has changed since: this is a new sweep" in note
 
 
-def test_a_launcher_and_the_folder_are_of_the_sweep_and_other_keys_of_hydra_are_refused(family: ModuleType) -> None:
-    train_parent(family)
+@pytest.mark.usefixtures("parent")
+def test_a_launcher_and_the_folder_are_of_the_sweep_and_other_keys_of_hydra_are_refused() -> None:
     prepared = prepare([*ASKED, "hydra/launcher=basic", "hydra.sweep.dir=further"], CONF, "config")
     assert prepared.path == Path("further")
     assert [job.overrides for job in prepared.jobs] == [job.overrides for job in prepare(ASKED, CONF, "config").jobs]
@@ -70,17 +85,15 @@ def test_a_launcher_and_the_folder_are_of_the_sweep_and_other_keys_of_hydra_are_
         (["hydra.sweep.dirs=further"], r"hydra\.sweep\.dirs is not a key of hydra\.sweep\. Did you mean dir"),
     ],
 )
-def test_a_launcher_and_a_folder_are_checked_as_without_an_earlier_run(
-    family: ModuleType, given: list[str], problem: str
-) -> None:
-    train_parent(family)
+@pytest.mark.usefixtures("parent")
+def test_a_launcher_and_a_folder_are_checked_as_without_an_earlier_run(given: list[str], problem: str) -> None:
     for asked in (ASKED, ["train.steps=16,20"]):
         with pytest.raises(ConfigError, match=problem):
             prepare([*asked, *given], CONF, "config")
 
 
-def test_a_job_with_a_parent_is_another_than_one_without(family: ModuleType) -> None:
-    train_parent(family)
+@pytest.mark.usefixtures("parent")
+def test_a_job_with_a_parent_is_another_than_one_without() -> None:
     job, _ = prepare(ASKED, CONF, "config").jobs
     alone = replace(job, number=1, parent=None, parent_folder=None)
     assert alone.config_hash == job.config_hash
@@ -89,8 +102,8 @@ def test_a_job_with_a_parent_is_another_than_one_without(family: ModuleType) -> 
     assert (job.first_step, alone.first_step) == (12, 0)
 
 
-def test_a_run_is_taken_over_only_for_a_job_with_the_same_parent(family: ModuleType, silent: Lines) -> None:
-    train_parent(family)
+@pytest.mark.usefixtures("parent")
+def test_a_run_is_taken_over_only_for_a_job_with_the_same_parent(silent: Lines) -> None:
     assert run_all(ASKED, CONF, "config", silent) == 0
     prepared = prepare(ASKED, CONF, "config")
     assert prepared.sweep is not None
@@ -103,8 +116,7 @@ def test_a_run_is_taken_over_only_for_a_job_with_the_same_parent(family: ModuleT
     assert not _is_same(record, replace(job, parent=replace(job.parent, weights_sha256="0" * 64)))
 
 
-def test_the_time_that_is_left_counts_from_the_parents_steps(family: ModuleType) -> None:
-    parent = train_parent(family)
+def test_the_time_that_is_left_counts_from_the_parents_steps(parent: Path) -> None:
     job = prepare(ASKED, CONF, "config").jobs[0]
     state = JobState("waiting", Path("log"))
     like = replace(read_record(parent), config=job.config, config_hash=job.config_hash, seconds=160.0)
@@ -117,8 +129,8 @@ def test_the_time_that_is_left_counts_from_the_parents_steps(family: ModuleType)
     assert alone.seconds == pytest.approx(160)
 
 
-def test_all_problems_of_jobs_with_a_parent_are_reported_before_any_starts(family: ModuleType) -> None:
-    train_parent(family)
+@pytest.mark.usefixtures("parent")
+def test_all_problems_of_jobs_with_a_parent_are_reported_before_any_starts() -> None:
     with pytest.raises(ConfigError) as refused:
         prepare(["from=parent", "train.steps=10,20", "seed=1"], CONF, "config")
     text = str(refused.value)
