@@ -292,14 +292,16 @@ def test_a_table_of_runs_is_shown_compared_and_made_a_frame(outputs: Path, monke
     table = mx.runs(outputs)
     assert repr(table).count("test accuracy") == 2
     assert table._repr_html_().count("<tr>") == 3
-    assert {row["label"] for row in mx.compare_runs(table, by=["algorithm"]).rows} == {"nearest_neighbour", "proto_net"}
+    comparison = mx.compare_runs(table, by=["algorithm"])
+    assert {row["label"] for row in comparison.rows} == {"nearest_neighbour", "proto_net"}
     table.rows[0]["name"] = "<script>"
     assert "<script>" not in table._repr_html_()
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ConfigError, match="needs pandas: pip install pandas"):
-        table.to_frame()
-    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("frame", rows)))  # type: ignore[arg-type]
-    assert table.to_frame() == ("frame", table.rows)
+    for found in (table, comparison):
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        with pytest.raises(ConfigError, match="needs pandas: pip install pandas"):
+            found.to_frame()
+        monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("frame", rows)))  # type: ignore[arg-type]
+        assert found.to_frame() == ("frame", found.rows)
 
 
 def test_a_dataset_has_the_very_episodes_of_a_run(run: mx.Run) -> None:

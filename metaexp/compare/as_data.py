@@ -8,7 +8,7 @@ from metaexp.compare.comparison import ComparedRuns
 from metaexp.compare.gather import LeftOut
 from metaexp.core.counted import counted
 from metaexp.results.figures.shown import ShownFigure
-from metaexp.results.run_table import format_html_table
+from metaexp.results.run_table import format_html_table, make_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +75,6 @@ class Comparison:
         """Return the rows as a pandas DataFrame.
 
         Raises:
-            ImportError: pandas is not installed.
+            ConfigError: pandas is not installed.
         """
-        import pandas as pd
-
-        return pd.DataFrame(self.rows)
+        return make_frame(self.rows)

@@ -73,13 +73,25 @@ class RunTable(Sequence[Row]):
         Raises:
             ConfigError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ConfigError(
-                "to_frame() needs pandas: pip install pandas. The rows are plain dicts without it."
-            ) from error
-        return pd.DataFrame(self.rows)
+        return make_frame(self.rows)
+
+
+def make_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return rows as a pandas DataFrame.
+
+    Args:
+        rows: The rows.
+
+    Raises:
+        ConfigError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ConfigError(
+            "to_frame() needs pandas: pip install pandas. The rows are plain dicts without it."
+        ) from error
+    return pd.DataFrame(rows)
 
 
 def format_html_table(rows: Sequence[Row]) -> str:
