@@ -163,7 +163,7 @@ def _facts(entry: Entry, departs: str) -> list[list[str]]:
         ["Time", format_time(record.seconds)],
         ["Training episodes per second", f"{record.episodes_per_second:.3g}" if record.episodes_per_second else ""],
         ["Data", f"`{record.data_hash[:16]}`" if record.data_hash else ""],
-        ["Test bank", f"`{record.episode_bank[:16]}`" if record.episode_bank else ""],
+        ["Test episodes, digest", f"`{record.episode_bank[:16]}`" if record.episode_bank else ""],
         ["Configuration", f"`{record.config_hash[:16]}`"],
         ["Commit", f"`{record.git.commit[:12]}`{' with changes' if record.git.dirty else ''}" if record.git else ""],
         ["Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())],
