@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 from programs import load_program
+from sampling import size
 
 from metaexp.core.errors import ConfigError
 
@@ -15,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 RECORD = ROOT / "benchmarks" / "records" / "comparison.json"
 NOISE = 3.0
 """Standard errors of a simulated share that are allowed beyond 5 %."""
+EACH = size(250, 500)
+"""Simulated tables of a setting."""
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +31,8 @@ def simulation() -> ModuleType:
 def test_intervals_hold_the_truth_for_any_mix_of_seeds(
     simulation: ModuleType, seeds: tuple[int, int], generator: str
 ) -> None:
-    found = simulation.simulate(simulation.Setting(seeds, 15, "middle", generator), 500, seed=11, controls=False)
-    assert simulation.share(found.paired) >= 0.95 - NOISE * 0.01
+    found = simulation.simulate(simulation.Setting(seeds, 15, "middle", generator), EACH, seed=11, controls=False)
+    assert simulation.share(found.paired) >= 0.95 - NOISE * (0.05 * 0.95 / EACH) ** 0.5
 
 
 @pytest.mark.slow
@@ -37,7 +40,7 @@ def test_intervals_hold_the_truth_for_any_mix_of_seeds(
 def test_equal_rows_get_different_ranks_in_at_most_5_per_cent_of_tables(
     simulation: ModuleType, seeds: tuple[int, ...]
 ) -> None:
-    assert simulation.claims(simulation.Setting(seeds, 15, "large", "power"), 500, seed=12) <= 0.05
+    assert simulation.claims(simulation.Setting(seeds, 15, "large", "power"), EACH, seed=12) <= 0.05
 
 
 def test_equal_rows_of_one_seed_never_get_different_ranks(simulation: ModuleType) -> None:
