@@ -47,6 +47,5 @@ def remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     These files do not change meanwhile.
     """
     monkeypatch.setattr("metaexp.results.evaluations.tested_episodes", _tested)
-    monkeypatch.setattr(
-        "metaexp.cli.report.Composer", lambda: SimpleNamespace(settings=_settings, published=_published)
-    )
+    for place in ("metaexp.cli.report", "metaexp.reproduce.today"):
+        monkeypatch.setattr(f"{place}.Composer", lambda: SimpleNamespace(settings=_settings, published=_published))
