@@ -28,6 +28,7 @@ from metaexp.run.initial.fit import check_tasks
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.own_class import import_own
+from metaexp.run.initial.own_episodes import check_episodes
 from metaexp.run.initial.trained_before import check_start
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.optimizer import make_optimizer
@@ -101,6 +102,7 @@ def build(
     file = read_weights(settings.model) if draws_weights else None
     dataset = dataset or load_dataset(settings, compute, progress)
     check_tasks(settings, dataset)
+    check_episodes(dataset, settings.dataset_name, settings.task.shape, settings.eval.seed, compute.device)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface, begins=draws_weights)

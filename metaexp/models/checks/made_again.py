@@ -18,8 +18,8 @@ from metaexp.models.checks.hidden import items_in, plain_attributes
 M = TypeVar("M", bound=nn.Module)
 
 
-def is_foreign(cls: type[nn.Module]) -> bool:
-    """Whether a network or an algorithm has code that is not metaexp's.
+def is_foreign(cls: type[object]) -> bool:
+    """Whether a network, an algorithm or a dataset has code that is not metaexp's.
 
     Args:
         cls: Its class.

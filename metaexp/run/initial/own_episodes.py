@@ -1,0 +1,94 @@
+"""Checks whether the episodes of a dataset of one's own depend on their address alone, and on their split."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from metaexp.core.errors import ConfigError
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode
+from metaexp.data.base import MetaDataset, TaskSource
+from metaexp.models.checks.made_again import is_foreign
+
+log = logging.getLogger(__name__)
+
+_N_EPISODES: Final = 3
+_ROUNDING: Final = 1e-4
+"""The part of the largest number that rounding may change."""
+
+
+def check_episodes(dataset: MetaDataset, name: str, shape: TaskShape, seed: int, device: torch.device) -> None:
+    """Refuse own data whose episodes are others when they are asked for again or alone, or the same in two splits.
+
+    No test episode is looked at.
+
+    Args:
+        dataset: The data, loaded.
+        name: What messages call it.
+        shape: The shape of validation tasks.
+        seed: Their seed.
+        device: Where the data are.
+
+    Raises:
+        ConfigError: The episodes are not functions of seed, split and index.
+    """
+    source = dataset.tasks(shape, seed)
+    if source.varies or not (is_foreign(type(dataset)) or is_foreign(type(source))):
+        return
+    indices = torch.arange(_N_EPISODES, device=device)
+    with torch.random.fork_rng(devices=[]):
+        found, again = source.episodes("val", indices), source.episodes("val", indices)
+        alone = source.episodes("val", indices[-1:])
+        train = _training_episodes(source, indices)
+    last = [tensor[-1:] for tensor in _tensors(found)]
+    if not _agree(_tensors(found), _tensors(again)):
+        raise ConfigError(
+            f"dataset={name} gives other episodes when the same ones are asked for again, so algorithms would be "
+            f"tested on different tasks, and a run could not be repeated or resumed. {_ADVICE}"
+        )
+    if not _agree(last, _tensors(alone)):
+        raise ConfigError(
+            f"dataset={name} gives another episode where it is asked for alone than among others, so that "
+            f"device.task_chunk would decide what is tested. {_ADVICE}"
+        )
+    if train is not None and _agree(_tensors(found), _tensors(train)):
+        raise ConfigError(
+            f"dataset={name} gives the same episodes for validation as for training where their seed is the same, so "
+            f"it passes over the split: the test tasks would be those that chose the weights. {_ADVICE}"
+        )
+
+
+_ADVICE: Final = (
+    "Let an episode depend on the seed, the split and its own index alone (metaexp.core.addressing has random numbers "
+    "for these), not on torch's or numpy's generators or on other episodes. `metaexp check` examines a dataset."
+)
+
+
+def _training_episodes(source: TaskSource, indices: Tensor) -> Episode | None:
+    """Training episodes of this shape; None where there are none, since classes for training have fewer examples."""
+    try:
+        return source.episodes("train", indices)
+    except Exception as error:  # code of users
+        log.debug("training has no such episodes: %s: %s", type(error).__name__, error)
+        return None
+
+
+def _tensors(episodes: Episode) -> list[Tensor]:
+    """Inputs and labels of support and query, with a leading T."""
+    return [tensor for part in episodes for tensor in (part.x, part.y)]
+
+
+def _agree(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(map(_are_alike, first, second))
+
+
+def _are_alike(first: Tensor, second: Tensor) -> bool:
+    if first.shape != second.shape:
+        return False
+    one, other = first.double(), second.double()
+    size = float(one.nan_to_num(0, 0, 0).abs().max()) if one.numel() else 0.0
+    return torch.allclose(one, other, rtol=0.0, atol=_ROUNDING * size, equal_nan=True)

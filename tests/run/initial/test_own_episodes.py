@@ -1,0 +1,64 @@
+"""Episodes of own data that do not depend on seed, split and index alone are refused before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from metaexp.core.errors import ConfigError
+from metaexp.core.shapes import Split, TaskShape
+from metaexp.core.types import Episode, Examples
+from metaexp.data.base import TaskSource
+from metaexp.run.initial.own_episodes import check_episodes
+
+SHAPE = TaskShape(0, 3, 4)
+Change = Callable[[Tensor], Tensor]
+
+
+def check(tiny: ModuleType, change: Change = lambda y: y, split: Split | None = None) -> None:
+    """Check data whose queries are changed (T, 4, 1), or that are always those of one split."""
+
+    class Source(TaskSource):
+        def __init__(self, seed: int) -> None:
+            self.inner = tiny.LineTasks(SHAPE, seed, None)
+
+        def episodes(self, of: Split, indices: Tensor) -> Episode:
+            support, query = self.inner.episodes(split or of, indices)
+            return Episode(support, Examples(query.x, change(query.y)))
+
+        def bank_hash(self, split: Split, n_episodes: int) -> str:
+            return ""
+
+    data = tiny.LoadedLines(None, "a")
+    data.tasks = lambda shape, seed: Source(seed)
+    check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"))
+
+
+def test_addressed_episodes_are_taken_and_leave_the_generator_as_it_is(tiny: ModuleType) -> None:
+    before = torch.get_rng_state()
+    check(tiny)
+    check(tiny, lambda y: y + 1e-6)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda y: y + torch.randn_like(y), lambda y: y + float(np.random.rand())], ids=["torch", "numpy"]
+)
+def test_episodes_that_are_drawn_anew_each_time_are_refused(tiny: ModuleType, change: Change) -> None:
+    with pytest.raises(ConfigError, match=r"^dataset=mine gives other episodes when the same ones are asked for again"):
+        check(tiny, change)
+
+
+def test_an_episode_that_depends_on_the_others_is_refused(tiny: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="gives another episode where it is asked for alone than among others"):
+        check(tiny, lambda y: (y - y.mean()) / y.std())
+
+
+def test_data_that_pass_over_the_split_are_refused(tiny: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="gives the same episodes for validation as for training"):
+        check(tiny, split="train")
