@@ -42,6 +42,12 @@ _OF_OWN_CODE: Final = [
         "task must be computed by itself: let adapt return what predict needs, and keep nothing else.",
     ),
     (
+        ("Cannot access data pointer of Tensor that doesn't have storage",),
+        "the algorithm or its network takes the numbers out of a tensor (tensor.numpy(), a compiled function), which "
+        "torch does not allow for several tasks at once, nor inside torch.func.grad. Compute with torch's own "
+        "functions; no gradient goes through numpy.",
+    ),
+    (
         ("Maybe you wanted to use the vjp or jacrev APIs",),
         "the algorithm or its network takes the gradient of a loss that is not one number. Let the "
         "loss return a tensor (), such as the mean over the support.",

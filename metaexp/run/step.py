@@ -199,7 +199,7 @@ class MetaStep:
             replaced.append(buffers)
         if effects is not None:
             effects.check("training tasks")
-            effects.warn_of_noise()
+            effects.warn()
         return Partial(
             losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(self.algorithm, replaced, tasks)
         )

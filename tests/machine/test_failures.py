@@ -131,6 +131,10 @@ OF_OWN_CODE = {
         lambda: torch.func.grad(lambda x: x.square())(torch.ones(2)),
         "takes the gradient of a loss that is not one number",
     ),
+    "numpy": (
+        lambda: torch.vmap(lambda x: torch.from_numpy(x.detach().numpy()))(torch.ones(2)),
+        "takes the numbers out of a tensor",
+    ),
     "in place": (write_into_what_is_needed, "writes into a tensor that its gradient still needs"),
     "data": (set_data, "sets the .data of a tensor"),
 }

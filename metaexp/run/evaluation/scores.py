@@ -16,6 +16,7 @@ from metaexp.results.record import Score
 
 log = logging.getLogger(__name__)
 
+_ROUNDING = 1e-6
 _ENOUGH = 10
 """Episodes, below which an interval says little."""
 
@@ -38,13 +39,22 @@ def check_finite(result: EvalResult, not_saved: Collection[str] = ()) -> None:
 
 
 def warn_below_chance(result: EvalResult, n_way: int) -> None:
-    """Warn of an accuracy that is clearly lower than that of guessing, which learning too little cannot explain.
+    """Warn of an accuracy that is clearly lower than that of guessing, or exactly that of guessing in each episode.
+
+    Learning too little explains neither.
 
     Args:
         result: A result over episodes.
         n_way: N, the classes of each episode; 0 in regression.
     """
-    if n_way > 1 and result.n_episodes >= _ENOUGH and result.mean + 2 * result.ci95 < 1 / n_way:
+    if n_way < 2 or result.n_episodes < _ENOUGH:
+        return
+    if bool(((result.per_episode - 1 / n_way).abs() < _ROUNDING).all()):
+        log.warning(
+            "the accuracy of each test episode is that of guessing, %.1f %%: all queries get the same class. Scores "
+            "may be equal (after a ReLU, or from weights that are all zero), or training has diverged.", 100 / n_way,
+        )  # fmt: skip
+    elif result.mean + 2 * result.ci95 < 1 / n_way:
         log.warning(
             "the test accuracy, %.1f %%, is lower than that of guessing, %.1f %%. The sign of the scores or of the "
             "loss may be wrong (a distance in place of a score), or labels may be taken from the order of the support, "

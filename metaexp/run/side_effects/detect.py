@@ -19,6 +19,7 @@ from metaexp.models.base import not_persistent
 from metaexp.models.library_noise import numpy_and_python_states
 from metaexp.models.torch_settings import settings_now
 from metaexp.run.side_effects.buffers import ADVICE
+from metaexp.run.side_effects.untrained import warn_of_untrained
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +152,9 @@ class SideEffects:
                 f"computed later would start from that. {' '.join(_ADVICE[kind] for kind in changed if changed[kind])}"
             )
 
-    def warn_of_noise(self) -> None:
-        """Warn of numbers drawn in training that the run does not seed. In tests it is found by what they give."""
+    def warn(self) -> None:
+        """Warn of parameters without a gradient, and of unseeded noise. In tests it is found by what it gives."""
+        warn_of_untrained(self._algorithm)
         later = numpy_and_python_states() if self._noise else {}
         drawn = [library for library, state in self._noise.items() if later[library] != state]
         if drawn:

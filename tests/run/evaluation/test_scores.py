@@ -23,6 +23,17 @@ from metaexp.run.evaluation.scores import warn_below_chance
 def test_an_accuracy_lower_than_that_of_guessing_is_warned_of(
     mean: float, ci95: float, n_episodes: int, n_way: int, is_said: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    values = torch.full((n_episodes,), mean)
+    values = torch.linspace(mean - 0.01, mean + 0.01, n_episodes)
     warn_below_chance(EvalResult(mean, ci95, n_episodes, values, values[None]), n_way)
     assert ("is lower than that of guessing" in caplog.text) == is_said
+
+
+@pytest.mark.parametrize(("changed", "is_said"), [(0.0, True), (0.2, False)])
+def test_one_class_for_all_queries_is_warned_of(
+    changed: float, is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = torch.full((20,), 0.2)
+    values[3] += changed
+    warn_below_chance(EvalResult(float(values.mean()), 0.0, 20, values, values[None]), 5)
+    assert ("all queries get the same class" in caplog.text) == is_said
+    assert "lower than that of guessing" not in caplog.text

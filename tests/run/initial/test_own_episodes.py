@@ -49,7 +49,7 @@ def test_addressed_episodes_are_taken_and_leave_the_generator_as_it_is(tiny: Mod
 @pytest.mark.parametrize(
     "change", [lambda y: y + torch.randn_like(y), lambda y: y + float(np.random.rand())], ids=["torch", "numpy"]
 )
-def test_episodes_that_are_drawn_anew_each_time_are_refused(tiny: ModuleType, change: Change) -> None:
+def test_episodes_that_are_drawn_again_each_time_are_refused(tiny: ModuleType, change: Change) -> None:
     with pytest.raises(ConfigError, match=r"^dataset=mine gives other episodes when the same ones are asked for again"):
         check(tiny, change)
 
