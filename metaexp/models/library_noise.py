@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+
+_SEED_NUMPY, _SEED_PYTHON = np.random.seed, random.seed
+"""The functions themselves: calls of these are not those that :func:`hear_seeds` hears."""
 
 
 @contextmanager
@@ -19,14 +23,36 @@ def seed_numpy_and_python(seed: int) -> Iterator[None]:
         seed: The seed, at least 0. numpy takes its last 32 bits.
     """
     numpy_state, python_state = np.random.get_state(legacy=False), random.getstate()
-    np.random.seed(seed % (1 << 32))
-    random.seed(seed)
+    _SEED_NUMPY(seed % (1 << 32))
+    _SEED_PYTHON(seed)
     try:
         yield
     finally:
         if np.random.get_state(legacy=False)["bit_generator"] == numpy_state["bit_generator"]:
             np.random.set_state(numpy_state)
         random.setstate(python_state)
+
+
+@contextmanager
+def hear_seeds() -> Iterator[list[str]]:
+    """Yield a list that gets the names of the functions by which this block seeds the two generators."""
+    heard: list[str] = []
+    before: list[tuple[Any, Callable[..., None]]] = [(np.random, np.random.seed), (random, random.seed)]
+
+    def hearing(name: str, seed: Callable[..., None]) -> Callable[..., None]:
+        def heard_seed(*args: Any, **kwargs: Any) -> None:
+            heard.append(name)
+            seed(*args, **kwargs)
+
+        return heard_seed
+
+    for module, seed in before:
+        module.seed = hearing(f"{module.__name__}.seed", seed)
+    try:
+        yield heard
+    finally:
+        for module, seed in before:
+            module.seed = seed
 
 
 def numpy_and_python_states() -> dict[str, object]:

@@ -13,7 +13,7 @@ from metaexp.models.checks.hidden import refuse_hidden
 from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.trial import refuse_lazy
 from metaexp.run.initial.network import Interface, build_network
-from metaexp.run.initial.own_class import constructing, import_own
+from metaexp.run.initial.own_class import constructing, import_own, warn_of_seeds
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,11 @@ def build_algorithm(
                 train_shape=settings.train.shape,
             )
 
-    if copied is None:
-        algorithm = make_it(model)
-    else:
-        algorithm = make_twice(lambda: make_it(model), lambda: make_it(copied), "algorithm")
+    with warn_of_seeds(f"algorithm={settings.chosen_file('algorithm')}"):
+        if copied is None:
+            algorithm = make_it(model)
+        else:
+            algorithm = make_twice(lambda: make_it(model), lambda: make_it(copied), "algorithm")
     refuse_hidden(algorithm, "algorithm")
     refuse_lazy(algorithm, "algorithm")
     return algorithm

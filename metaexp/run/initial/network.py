@@ -18,7 +18,7 @@ from metaexp.models.checks.inspection import prepare_network
 from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.probabilities import warn_of_probabilities
 from metaexp.models.plain import as_network
-from metaexp.run.initial.own_class import constructing, import_own
+from metaexp.run.initial.own_class import constructing, import_own, warn_of_seeds
 
 
 class Interface(NamedTuple):
@@ -55,7 +55,8 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
         with constructing(f"model={settings.chosen_file('model')}", settings.seed):
             return as_network(_make_module(settings, interface, outputs), outputs)
 
-    model = make_twice(make_it, make_it, "model") if begins and is_foreign(own) else make_it()
+    with warn_of_seeds(f"model={settings.chosen_file('model')}"):
+        model = make_twice(make_it, make_it, "model") if begins and is_foreign(own) else make_it()
     with constructing(f"model={settings.chosen_file('model')}", settings.seed):
         prepare_network(model, interface.input_shape, outputs)
     takes_softmax = settings.train.shape.n_way > 0 and (outputs or 0) > 1 and cls.loss is Algorithm.loss

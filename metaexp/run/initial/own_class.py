@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,8 +12,10 @@ import torch
 from metaexp.config.classes.make import import_class
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
-from metaexp.models.library_noise import seed_numpy_and_python
+from metaexp.models.library_noise import hear_seeds, seed_numpy_and_python
 from metaexp.models.torch_settings import put_back_with_warning, refuse_changed_settings, standard_settings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -51,3 +54,20 @@ def constructing(what: str, seed: int) -> Iterator[None]:
             "seeds torch before it makes the network. Remove that, or draw what is to be the same from a generator of "
             "your own (torch.Generator().manual_seed(0))."
         )
+
+
+@contextmanager
+def warn_of_seeds(what: str) -> Iterator[None]:
+    """Warn of a block that seeds the generators of numpy and Python. It disturbs nothing else: they are put back.
+
+    Args:
+        what: What the block makes, for the message.
+    """
+    with hear_seeds() as heard:
+        yield
+    if heard:
+        log.warning(
+            "%s calls %s, so what it draws from there is the same with every seed. The run seeds that generator. "
+            "Remove that, or draw what is to be the same from a generator of your own (numpy.random.default_rng(0)).",
+            what, heard[0],
+        )  # fmt: skip

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import random
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from changed_settings import CALLS, unchanged_settings
@@ -17,6 +20,7 @@ from metaexp.config.classes import targets
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.machine.device import Compute, use_device
+from metaexp.models.library_noise import numpy_and_python_states
 from metaexp.models.torch_settings import settings_now
 from metaexp.run.build import Parts, build
 from metaexp.run.initial.own_class import import_own
@@ -44,6 +48,23 @@ def let(monkeypatch: pytest.MonkeyPatch, cls: type, method: str, act: Callable[[
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(cls, method, changed)
+
+
+@pytest.mark.parametrize("call", [lambda: np.random.seed(0), lambda: random.seed(0)], ids=["numpy", "Python"])
+@pytest.mark.parametrize(("cls", "section"), MEMBERS[:2])
+def test_a_constructor_that_seeds_numpy_or_python_is_warned_of_and_disturbs_nothing(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    cls: str, section: str, call: Callable[[], object],
+) -> None:  # fmt: skip
+    parts = built(tiny)
+    assert "calls" not in caplog.text
+    before = numpy_and_python_states(), np.random.seed, random.seed
+    let(monkeypatch, getattr(tiny, cls), "__init__", call)
+    changed = built(tiny)
+    assert (numpy_and_python_states(), np.random.seed, random.seed) == before
+    assert len(re.findall(rf"{section}=\S+ calls (numpy\.random|random)\.seed, so what it draws", caplog.text)) == 1
+    pairs = zip(parts.algorithm.state_dict().values(), changed.algorithm.state_dict().values(), strict=True)
+    assert all(torch.equal(first, second) for first, second in pairs)
 
 
 @pytest.mark.parametrize(("call", "named"), CALLS.values(), ids=CALLS)
