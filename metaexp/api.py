@@ -45,7 +45,7 @@ from metaexp.run.predict.predict import calibrate_run, make_learner
 def train(
     *overrides: str,
     config_dir: str | Path | None = None,
-    trust: Sequence[str] = (),
+    trust: str | Sequence[str] = (),
     folder: str | Path | None = None,
     **keys: Any,
 ) -> Run:
@@ -55,7 +55,7 @@ def train(
         overrides: As on the command line, such as ``"algorithm=maml"`` and ``"train.steps=200"``; ``"from=RUN"`` goes
             on from another run, and ``"resume=RUN"`` alone continues one that was stopped.
         config_dir: A folder of your own groups and files; else METAEXP_CONFIG_DIR or that of ``metaexp.toml``.
-        trust: Packages whose classes configurations may name.
+        trust: Package or packages whose classes configurations may name.
         folder: An empty folder for the run; by default that of ``hydra.run.dir``, or a fresh one below
             ``paths.outputs``.
         keys: Further overrides of keys without a dot: ``seed=3`` is ``"seed=3"``.
@@ -78,12 +78,12 @@ def train(
     return Run(run_job(new.settings, new.provenance, new.run_dir if folder is None else Path(folder)).folder)
 
 
-def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:
+def load_run(folder: str | Path, *, trust: str | Sequence[str] = ()) -> Run:
     """Load a run folder.
 
     Args:
         folder: A run folder, finished or not, or its published copy.
-        trust: Packages whose classes its configuration may name.
+        trust: Package or packages whose classes its configuration may name.
 
     Returns:
         The run, with its record and metrics. Weights are read when :meth:`Run.learner` is called.
@@ -113,7 +113,7 @@ def runs(*folders: str | Path, **filters: Any) -> RunTable:
 
 
 def dataset(
-    name: str, *overrides: str, config_dir: str | Path | None = None, trust: Sequence[str] = ()
+    name: str, *overrides: str, config_dir: str | Path | None = None, trust: str | Sequence[str] = ()
 ) -> LoadedDataset:
     """Load a dataset, to look at it or at the very episodes that runs have.
 
@@ -273,12 +273,12 @@ class Run:
         return calibrate_run(self.learner(), self.settings, shape, level, episodes or self.settings.eval.episodes)
 
 
-def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: Sequence[str] = ()) -> Comparison:
+def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: str | Sequence[str] = ()) -> Comparison:
     """Compare runs, paired by test episode, as ``metaexp compare`` does.
 
     Args:
         runs: Runs, run folders, folders with run folders below them, or what :func:`runs` returns.
-        by: Keys whose values make a row, such as ``"algorithm"``; by default what differs between the runs.
+        by: Key or keys whose values make a row, such as ``"algorithm"``; by default what differs between the runs.
 
     Returns:
         The rows, the pairs of rows with the interval of their difference, and the figures. Accuracies are fractions.
@@ -288,13 +288,13 @@ def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: S
             was changed after its run.
         ConfigError: A key of ``by`` is unknown.
     """
-    if isinstance(runs, RunTable):
-        runs = runs.folders
+    runs = runs.folders if isinstance(runs, RunTable) else runs
     given = [runs] if isinstance(runs, (str, Path)) else list(runs)
+    keys = [by] if isinstance(by, str) else list(by)
     found = gather([run.folder if isinstance(run, Run) else Path(run) for run in given])
     if not found.runs:
         reasons = listed([f"{item.name} {item.reason}" for item in found.left_out], 5, mark="; ")
         raise RunFolderError(f"none of these runs can be compared: {reasons}")
     for run in found.runs:
         check_run_files(run.folder, run.record)
-    return Comparison(compare(found.runs, found.left_out, list(by), numeric_part, "comparison", "metaexp.compare"))
+    return Comparison(compare(found.runs, found.left_out, keys, numeric_part, "comparison", "metaexp.compare"))

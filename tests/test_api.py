@@ -294,6 +294,7 @@ def test_a_table_of_runs_is_shown_compared_and_made_a_frame(outputs: Path, monke
     assert table._repr_html_().count("<tr>") == 3
     comparison = mx.compare_runs(table, by=["algorithm"])
     assert {row["label"] for row in comparison.rows} == {"nearest_neighbour", "proto_net"}
+    assert mx.compare_runs(table, by="algorithm").rows == comparison.rows
     table.rows[0]["name"] = "<script>"
     assert "<script>" not in table._repr_html_()
     for found in (table, comparison):
@@ -400,3 +401,21 @@ def test_a_run_that_was_stopped_continues_from_python_to_the_last_bit(run: mx.Ru
     assert done.record.status == "completed"
     assert done.metrics == run.metrics
     assert done.metrics != mx.train(*SMALL, folder=tmp_path / "another", seed=4).metrics
+
+
+def test_one_package_can_be_trusted_by_its_name(run: mx.Run) -> None:
+    assert mx.load_run(run.folder, trust="json").folder == run.folder
+    with pytest.raises(ConfigError, match="--trust no_such_package: there is no such package"):
+        mx.load_run(run.folder, trust="no_such_package")
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT")])
+def test_a_label_that_is_missing_is_refused(run: mx.Run, missing: object) -> None:
+    learner = run.learner()
+    x = np.zeros((4, *learner.interface.input_shape), np.float32)
+    y = np.array([1.0, 2.0, 1.0, missing], dtype=object)
+    with pytest.raises(ConfigError, match="y has missing labels"):
+        learner.adapt(x, y)
+    names = learner.adapt(x, [1.0, 2.0, 1.0, 2.0]).names
+    assert names is not None
+    assert names.tolist() == [1.0, 2.0]

@@ -130,17 +130,17 @@ def own_files(config_dir: Path | None, packages: Sequence[str]) -> OwnFiles:
     return OwnFiles(found, tuple(words), waiting, "; ".join(origins))
 
 
-def use_own_files(config_dir: Path | None, packages: Sequence[str]) -> OwnFiles:
+def use_own_files(config_dir: Path | None, packages: str | Sequence[str]) -> OwnFiles:
     """Find the user's own files and code, and trust the code that the user has named or allowed.
 
     Args:
         config_dir: The value of ``--config-dir``.
-        packages: The values of ``--trust``.
+        packages: The values of ``--trust``, or one of them.
 
     Raises:
         ConfigError: The environment or the project's file is wrong, or there is no such package.
     """
-    found = own_files(config_dir, packages)
+    found = own_files(config_dir, [packages] if isinstance(packages, str) else packages)
     for package in found.trust:
         trust(package)
     for package in found.waiting:

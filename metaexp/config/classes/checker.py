@@ -170,7 +170,7 @@ class Checker:
             return []
 
     def hint(self, path: str, name: str, known: list[str], prefix: str = "") -> str:
-        """Suggest the valid name that is nearest to an unknown one; where none is near, list the valid ones.
+        """Suggest the key of this name elsewhere, or the nearest valid one; where none is near, list the valid ones.
 
         Args:
             path: The dotted key that was given.
@@ -181,8 +181,9 @@ class Checker:
         near = format_nearest(name, known).replace("mean ", f"mean {prefix}") if known else ""
         others = [key for key in self._known_keys if key != path]
         same = [key for key in others if key.rpartition(".")[2] == name]
-        elsewhere = format_nearest(path, others) or (f" Did you mean {same[0]}?" if same else "")
-        return near or elsewhere or (f" Known: {', '.join(known)}." if known else " There are none.")
+        if same and name not in near:
+            return format_nearest(path, same) or f" Did you mean {same[0]}?"
+        return near or format_nearest(path, others) or (f" Known: {', '.join(known)}." if known else " There are none.")
 
     def _open_keys(self, key: str, node: Mapping[str, Any], slot: Slot) -> dict[str, Any]:
         """The keys of a node that a configuration may give."""

@@ -212,7 +212,10 @@ class Learner:
                     f"row for each of the {len(x)} examples."
                 )
             return Examples(x, targets.reshape(len(x), -1), 0), None
-        names, labels = np.unique(np.asarray(y), return_inverse=True)
+        given = np.asarray(y)
+        if any(label is None or label != label for label in given.ravel().tolist()):  # NaN is not itself
+            raise ConfigError("y has missing labels (None or NaN). Leave out examples without a label.")
+        names, labels = np.unique(given, return_inverse=True)
         if labels.shape != (len(x),):
             raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(x)} examples.")
         if len(names) < 2:
