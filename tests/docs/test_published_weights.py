@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 from published_data import described, why_missing
 from same_machine import is_same_machine
-from sampling import sample, size
+from sampling import size
 
 from metaexp.core.intervals import mean_interval
 from metaexp.report.later_tests import overrides_of, record_of_test
@@ -37,16 +36,6 @@ LATER = {
     if isinstance(kept.evaluation, PublishedTest)
 }
 """Published later tests of the weights by their titles: the run, the test and its file of episodes."""
-
-
-def row_of(title: str) -> str:
-    """A run, or a later test, without its seed."""
-    return re.sub(r"-seed\d+", "", title)
-
-
-TESTED = sample(RUNS, 40, lambda name: [row_of(name)])
-LATER_TESTED = sample(LATER, 5, lambda title: [row_of(title)])
-"""One seed of each row, or more; every night all."""
 PASSES = size(1_000, 10_000)
 """The first episodes of a row are tested, up to so many passes of an image through a network: a second, or some."""
 LATER_PASSES = size(100, 10_000)
@@ -113,13 +102,7 @@ def test_every_published_run_has_small_weights() -> None:
     assert all((RESULTS / name / WEIGHTS[1]).stat().st_size <= MOST_BYTES for name in RUNS)
 
 
-def test_a_seed_of_every_row_is_tested() -> None:
-    """The README says so."""
-    for tested, everything in ((TESTED, RUNS), (LATER_TESTED, LATER)):
-        assert set(map(row_of, tested)) == set(map(row_of, everything))
-
-
-@pytest.mark.parametrize("name", TESTED)
+@pytest.mark.parametrize("name", RUNS)
 def test_the_weights_give_the_recorded_number(name: str, tmp_path: Path, silent: Lines) -> None:
     record = read_record(RESULTS / name)
     need_data(record)
@@ -162,7 +145,7 @@ def gives_its_number(title: str, folder: Path, display: Lines) -> bool:
     return agree(found, dataclasses.replace(made, device=test.device, versions=test.versions))
 
 
-@pytest.mark.parametrize("title", LATER_TESTED)
+@pytest.mark.parametrize("title", LATER)
 def test_the_weights_give_the_numbers_of_published_later_tests(title: str, tmp_path: Path, silent: Lines) -> None:
     name, test, _ = LATER[title]
     need_data(record_of_test(test, read_record(RESULTS / name)))
