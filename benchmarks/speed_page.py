@@ -13,13 +13,14 @@ from typing import Any
 
 from pages import page_parser, write_page
 
+from metaexp.core.counted import counted
 from metaexp.results.display.markdown import between_markers, format_table
 from metaexp.results.display.names import full_name
 from metaexp.results.display.wording import NOTHING
 
 RECORDS = Path(__file__).resolve().parent / "records"
 LEARNERS = ("learners_cpu", "learners_cpu_again", "learners_cpu_slower", "learners_cpu_slower_again")
-WHOLE = "whole_runs"
+RUNS = ("whole_runs", "validation")
 SPECIAL = {
     "maml_first_order": "MAML (first order), 5-shot",
     "maml_against_learn2learn": "MAML, against learn2learn",
@@ -61,12 +62,13 @@ def _reached(rows: Sequence[Found]) -> str:
     return "yes" if held == len(rows) else "no" if held == 0 else f"in {held} of {len(rows)}"
 
 
-def runs(found: Found) -> str:
+def runs(found: Found, validation: Found) -> str:
     """What a run costs beside its steps."""
     rows = [
         [
             f"`{name}`",
             NOTHING if row["loop"] is None else f"{row['loop']:.2f}",
+            f"{validation['results'][name]['ratio']:.2f}" if name in validation["results"] else NOTHING,
             f"{row['episodes_per_second']:,.0f}",
             f"{row['mb_training']:,.0f} MB",
             f"{row['mb_evaluation']:,.0f} MB",
@@ -75,28 +77,36 @@ def runs(found: Found) -> str:
         for name, row in found["results"].items()
         if row is not None
     ]
-    header = ["Experiment", "Loop / bare step", "Validation episodes/s", "Training", "With validation", "Load data"]
+    header = ["Experiment", "Loop / bare step", "Validation / bare passes", "Validation episodes/s", "Training"]
+    header += ["With validation", "Load data"]
     goals = found["goals"]
     first = found["first_step_seconds"]
     start = (
         f"From the command to the first step: {first['files']:.1f} s without a tracker, {first['wandb']:.1f} s with "
-        f"W&B offline. Goals: {goals['start']:.0f} s, {goals['loop']} for the loop, and {goals['cache']} s to load "
-        "prepared data."
+        f"W&B offline. Goals: {goals['start']:.0f} s, {goals['loop']} for the loop, {validation['goal']} for "
+        f"validation, and {goals['cache']} s to load prepared data."
     )
-    return format_table(header, rows, right=(1, 2, 3, 4, 5)).strip() + f"\n\n{start} {_measured(found)}"
+    beside = f"Validation beside bare passes: {_measured(validation).replace('M', 'm', 1)}"
+    return format_table(header, rows, right=(1, 2, 3, 4, 5, 6)).strip() + f"\n\n{start} {_measured(found)} {beside}"
 
 
 def _measured(found: Found) -> str:
     of = found["machine"]
     clock = "wall-clock time" if found["clock"] == "wall" else "processor time"
-    note = f"; {found['note']}" if found["note"] else ""
-    return f"Measured with {of['threads']} threads of {of['processor']}, torch {of['torch']}, {clock}{note}."
+    note = f"; {found['note']}" if found.get("note") else ""
+    return f"Measured with {counted(of['threads'], 'thread')} of {of['processor']}, torch {of['torch']}, {clock}{note}."
 
 
 def on_page(text: str, records: Path = RECORDS) -> str:
     """Return the text of the page with the tables of the records."""
-    found, again, *slower, whole = (json.loads((records / f"{name}.json").read_bytes()) for name in (*LEARNERS, WHOLE))
-    return between_markers(between_markers(text, "steps", steps(found, again, slower)), "runs", runs(whole))
+    found, again, *slower = _read(records, LEARNERS)
+    return between_markers(
+        between_markers(text, "steps", steps(found, again, slower)), "runs", runs(*_read(records, RUNS))
+    )
+
+
+def _read(records: Path, names: Sequence[str]) -> list[Found]:
+    return [json.loads((records / f"{name}.json").read_bytes()) for name in names]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -30,11 +30,15 @@ def rows(record: str) -> Iterable[str]:
     return found
 
 
+def algorithms_of(record: str) -> Iterable[str | None]:
+    return map(ALGORITHM_OF.get, rows(record))
+
+
 MEASURED = {
     "benchmarks/pairs.py": lambda: load_program("benchmarks/pairs.py").PAIRS,
     **{f"records/{name}.json": functools.partial(rows, name) for name in LEARNERS},
     "benchmarks/whole_runs.py": lambda: map(ALGORITHM_OF.get, load_program("benchmarks/whole_runs.py").EXPERIMENTS),
-    "records/whole_runs.json": lambda: map(ALGORITHM_OF.get, rows("whole_runs")),
+    **{f"records/{name}.json": functools.partial(algorithms_of, name) for name in ("whole_runs", "validation")},
 }
 """Where there is a row for each algorithm -> the algorithms that have one there, and other rows."""
 

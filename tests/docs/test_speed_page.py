@@ -26,7 +26,11 @@ def learners() -> ModuleType:
 
 @pytest.mark.parametrize(
     ("record", "key"),
-    [*((name, "ratio") for name in load_program("benchmarks/speed_page.py").LEARNERS), ("whole_runs", "mb_training")],
+    [
+        *((name, "ratio") for name in load_program("benchmarks/speed_page.py").LEARNERS),
+        ("whole_runs", "mb_training"),
+        ("validation", "ratio"),
+    ],
 )
 def test_the_page_is_that_of_the_records(record: str, key: str, tmp_path: Path) -> None:
     page = load_program("benchmarks/speed_page.py")
