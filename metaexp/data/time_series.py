@@ -32,6 +32,7 @@ class TimeSeries(TaskFile):
 
     standardise_for: ClassVar[Mapping[str, str]] = {"inputs": "values", "targets": "values"}
     task_word = "series"
+    warns_of_repeats = False  # where values stay the same or come again, so do windows
     content_words = "the name of the series and the values of each step"
 
     def __init__(

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     Hashes = npt.NDArray[np.uint64]
 
 _FEWEST: Final = 5
-"""Different examples of a task that is compared with others. Tasks of few possible examples are equal by chance."""
+_MOST_TASKS: Final = 3
+_LEAST_EQUAL: Final = 0.95
+"""Tasks of few possible examples are equal by chance. So only tasks with so many different examples are compared,
+examples in more than so many tasks do not count, and of inputs in both tasks so many or more have equal targets."""
 _LARGE: Final = 100.0
 """The size of numbers, on average, from which networks learn badly. Standardised numbers are near 1."""
 _APART: Final = 30.0
@@ -25,9 +28,9 @@ _APART: Final = 30.0
 
 
 def warn_of_repeats(
-    hashes: Hashes, sizes: Mapping[str, int], splits: Mapping[Split, Sequence[str]], word: str, progress: Progress
+    hashes: Hashes, sizes: Mapping[str, int], splits: Mapping[Split, Sequence[str]], progress: Progress
 ) -> None:
-    """Say how many examples are twice in their task, and how many tasks are in an earlier split under another name.
+    """Say how many examples are twice in their task.
 
     Training examples that are twice in their task are not reported: they do little harm.
 
@@ -35,27 +38,65 @@ def warn_of_repeats(
         hashes: One number for each example (B,), ordered by task: see :func:`hash_examples`.
         sizes: Task -> its number of examples, in the order of the rows.
         splits: The tasks of each split.
-        word: What messages call a task.
-        progress: Receives a line for each kind of such examples in a split.
+        progress: Receives a line for each split with such examples.
     """
     import numpy as np
 
     if len(np.unique(hashes)) == len(hashes):  # as in most data
         return
-    parts = np.split(hashes, np.cumsum(list(sizes.values()))[:-1])
-    distinct = {task: np.unique(part) for task, part in zip(sizes, parts, strict=True)}
-    for i, split in enumerate(SPLITS):
+    n_distinct = {task: len(np.unique(part)) for task, part in _parts(hashes, sizes).items()}
+    for split in SPLITS[1:]:
         names = splits.get(split, ())
         n_examples = sum(sizes[name] for name in names)
-        n_again = n_examples - sum(len(distinct[name]) for name in names)
-        if n_again and split != "train":
+        n_again = n_examples - sum(n_distinct[name] for name in names)
+        if n_again:
             progress(
                 f"Warning: the {split} split repeats {n_again:,} of its {counted(n_examples, 'example')} in their "
-                f"{word}: all inputs and targets are equal. A query can then be an example of the support. Keep one of "
+                "task: all inputs and targets are equal. A query can then be an example of the support. Keep one of "
                 "each, unless the same was measured more than once."
             )
+
+
+def warn_of_twins(
+    hashes: Hashes,
+    inputs: Hashes,
+    sizes: Mapping[str, int],
+    splits: Mapping[Split, Sequence[str]],
+    word: str,
+    progress: Progress,
+) -> None:
+    """Say how many tasks are in an earlier split under another name.
+
+    Args:
+        hashes: One number for each example (B,), ordered by task: see :func:`hash_examples`.
+        inputs: One number for the inputs of each example (B,).
+        sizes: Task -> its number of examples, in the order of the rows.
+        splits: The tasks of each split.
+        word: What messages call a task.
+        progress: Receives a line for two splits with such tasks.
+    """
+    import numpy as np
+
+    if len(np.unique(hashes)) == len(hashes):  # as in most data
+        return
+    examples, inputs_of = _parts(hashes, sizes), _parts(inputs, sizes)
+    rare = {task: np.unique(part) for task, part in examples.items()}
+    known, counts = np.unique(np.concatenate(list(rare.values())), return_counts=True)
+    common = known[counts > _MOST_TASKS]
+    rare = {task: own[~np.isin(own, common)] for task, own in rare.items()}
+
+    def is_twin(task: str, other: str, n_shared: int) -> bool:
+        if not _FEWEST <= len(np.unique(examples[task])) <= 2 * n_shared:
+            return False
+        n_equal = np.isin(examples[task], examples[other]).sum()
+        return bool(n_equal >= _LEAST_EQUAL * np.isin(inputs_of[task], inputs_of[other]).sum())
+
+    for i, split in enumerate(SPLITS):
+        names = splits.get(split, ())
+        own = {name: rare[name] for name in names}
         for earlier in SPLITS[:i]:
-            twins = _twins({name: distinct[name] for name in names}, {n: distinct[n] for n in splits.get(earlier, ())})
+            found = _similar(own, {name: rare[name] for name in splits.get(earlier, ())})
+            twins = [(name, other) for name, other, n_shared in found if is_twin(name, other, n_shared)]
             if twins:
                 name, other = twins[0]
                 progress(
@@ -66,25 +107,28 @@ def warn_of_repeats(
                 )
 
 
-def _twins(tasks: Mapping[str, Hashes], others: Mapping[str, Hashes]) -> list[tuple[str, str]]:
-    """The tasks that have at least half of their different examples in one other task, and that task."""
+def _parts(hashes: Hashes, sizes: Mapping[str, int]) -> dict[str, Hashes]:
+    """Task -> its part of ``hashes`` (B,)."""
     import numpy as np
 
-    if not tasks or not others:
-        return []
+    return dict(zip(sizes, np.split(hashes, np.cumsum(list(sizes.values()))[:-1]), strict=True))
+
+
+def _similar(tasks: Mapping[str, Hashes], others: Mapping[str, Hashes]) -> list[tuple[str, str, int]]:
+    """Each task with some examples in others, the one that has most of these, and how many that are."""
+    import numpy as np
+
     names = list(others)
-    known = np.concatenate(list(others.values()))
+    known = np.concatenate([np.zeros(0, np.uint64), *others.values()])
     owners = np.repeat(np.arange(len(names)), [len(part) for part in others.values()])
     order = np.argsort(known, kind="stable")
     known, owners = known[order], owners[order]
     found = []
     for name, own in tasks.items():
         first, last = (np.searchsorted(known, own, side=side) for side in ("left", "right"))
-        if len(own) < _FEWEST or 2 * (last > first).sum() < len(own):
-            continue
-        shared = np.bincount(np.concatenate([owners[a:b] for a, b in zip(first, last, strict=True)]))
-        if 2 * shared.max() >= len(own):
-            found.append((name, names[int(shared.argmax())]))
+        if (last > first).any():
+            shared = np.bincount(np.concatenate([owners[a:b] for a, b in zip(first, last, strict=True)]))
+            found.append((name, names[int(shared.argmax())], int(shared.max())))
     return found
 
 

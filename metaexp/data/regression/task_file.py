@@ -45,6 +45,8 @@ class TaskFile(Dataset):
     """What is brought to mean 0 and standard deviation 1; ``none`` for nothing."""
     standardise_for: ClassVar[Mapping[str, str]]
     """The value of ``standardise`` that helps against large ``inputs`` and against large ``targets``."""
+    warns_of_repeats: ClassVar[bool] = True
+    """Whether equal examples of a task are warned of."""
     content_words: ClassVar[str]
     """What a file must have, for the message that there is none."""
     target_steps = 1
@@ -114,7 +116,12 @@ class TaskFile(Dataset):
         import numpy as np
         import torch
 
-        from metaexp.data.regression.suspect_tasks import hash_examples, warn_of_large_numbers, warn_of_repeats
+        from metaexp.data.regression.suspect_tasks import (
+            hash_examples,
+            warn_of_large_numbers,
+            warn_of_repeats,
+            warn_of_twins,
+        )
         from metaexp.data.regression.table_tasks import TableData
 
         path = self._path(folder)
@@ -128,7 +135,11 @@ class TaskFile(Dataset):
         kept = np.array([number for number, task in enumerate(content.tasks) if task in place])
         order = kept[np.argsort([place[content.tasks[number]] for number in kept], kind="stable")]
         train = np.isin([content.tasks[number] for number in order], splits["train"])
-        warn_of_repeats(hash_examples(content.x[order], content.y[order]), sizes, splits, self.task_word, progress)
+        hashes = hash_examples(content.x[order], content.y[order])
+        if self.warns_of_repeats:
+            warn_of_repeats(hashes, sizes, splits, progress)
+        inputs = hash_examples(content.x[order], content.y[order, :0])
+        warn_of_twins(hashes, inputs, sizes, splits, self.task_word, progress)
         x, y, conventions = self.prepared(content.x[order], content.y[order], train)
         helps = {what: value for what, value in self.standardise_for.items() if value != self.standardise}
         warn_of_large_numbers(x[train], y[train], helps, progress)

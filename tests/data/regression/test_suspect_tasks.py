@@ -76,6 +76,17 @@ def test_tasks_that_share_a_few_examples_or_have_few_possible_ones_are_not_twins
     assert not any("at least half" in line for line in warnings(tmp_path, few))
 
 
+@pytest.mark.parametrize("n_answers", [2, 5])
+def test_tasks_of_equal_inputs_are_twins_only_where_targets_are_equal(tmp_path: Path, n_answers: int) -> None:
+    tasks = random_tasks(n_examples=10)
+    tasks[..., 0] = np.arange(10)  # the same items, answered by each person
+    tasks[..., 1:] = np.random.default_rng(1).integers(0, n_answers, (len(SPLITS), 10, 1))
+    assert warnings(tmp_path, tasks) == []
+    tasks[5, :, 1:] = tasks[0, ::-1, 1:]
+    tasks[5, :, 0] = tasks[0, ::-1, 0]
+    assert bool(warnings(tmp_path, tasks)) == (n_answers > 2)  # of two answers, each is given by many
+
+
 def test_large_numbers_are_warned_of_until_they_are_standardised(tmp_path: Path) -> None:
     tasks = random_tasks()
     tasks[..., 0] += 5000
@@ -112,6 +123,17 @@ def test_series_are_looked_at_too(tmp_path: Path) -> None:
     )
     assert "dataset.standardise=values" in of_inputs
     assert "dataset.standardise=values" in of_targets
+
+
+def test_series_that_stay_the_same_or_come_again_are_not_suspect(tmp_path: Path) -> None:
+    values = np.zeros((8, 240), int)
+    for number, series in enumerate(values):
+        series[np.random.default_rng(number).integers(0, 240, 9)] = 1  # a door that is rarely open
+    rows = [f"s{n},{split},{value}" for n, split in enumerate(SPLITS) for value in values[n]]
+    (tmp_path / "mine.csv").write_text("\n".join(["series,split,v", *rows]) + "\n")
+    lines: list[str] = []
+    TimeSeries("mine.csv", 8, 1, [0.5, 0.25, 0.25], 0).load(tmp_path, lines.append)
+    assert not [line for line in lines if line.startswith("Warning")]
 
 
 def test_hashes_are_equal_for_equal_examples_alone() -> None:
