@@ -102,7 +102,8 @@ def build(
     file = read_weights(settings.model) if draws_weights else None
     dataset = dataset or load_dataset(settings, compute, progress)
     check_tasks(settings, dataset)
-    check_episodes(dataset, settings.dataset_name, settings.task.shape, settings.eval.seed, compute.device)
+    shape, n_episodes = settings.task.shape, settings.train.eval_episodes
+    check_episodes(dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface, begins=draws_weights)

@@ -20,23 +20,28 @@ SHAPE = TaskShape(0, 3, 4)
 Change = Callable[[Tensor], Tensor]
 
 
-def check(tiny: ModuleType, change: Change = lambda y: y, split: Split | None = None) -> None:
-    """Check data whose queries are changed (T, 4, 1), or that are always those of one split."""
+def check(
+    tiny: ModuleType, change: Change = lambda y: y, split: Split | None = None, offset: float = 0.0, n_episodes: int = 9
+) -> None:
+    """Check data whose queries are changed (T, 4, 1), or that are always those of one split; with large numbers."""
 
     class Source(TaskSource):
         def __init__(self, seed: int) -> None:
             self.inner = tiny.LineTasks(SHAPE, seed, None)
 
         def episodes(self, of: Split, indices: Tensor) -> Episode:
+            if int(indices.max()) >= n_episodes:
+                raise IndexError("there are no more episodes")
             support, query = self.inner.episodes(split or of, indices)
-            return Episode(support, Examples(query.x, change(query.y)))
+            support = Examples(support.x + offset, support.y + offset)
+            return Episode(support, Examples(query.x + offset, change(query.y) + offset))
 
         def bank_hash(self, split: Split, n_episodes: int) -> str:
             return ""
 
     data = tiny.LoadedLines(None, "a")
     data.tasks = lambda shape, seed: Source(seed)
-    check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"))
+    check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"), n_episodes)
 
 
 def test_addressed_episodes_are_taken_and_leave_the_generator_as_it_is(tiny: ModuleType) -> None:
@@ -57,6 +62,17 @@ def test_episodes_that_are_drawn_again_each_time_are_refused(tiny: ModuleType, c
 def test_an_episode_that_depends_on_the_others_is_refused(tiny: ModuleType) -> None:
     with pytest.raises(ConfigError, match="gives another episode where it is asked for alone than among others"):
         check(tiny, lambda y: (y - y.mean()) / y.std())
+
+
+def test_no_more_episodes_are_asked_for_than_the_run_asks_for(tiny: ModuleType) -> None:
+    for n_episodes in (1, 2):
+        check(tiny, n_episodes=n_episodes)
+
+
+def test_episodes_of_large_numbers_that_hardly_differ_are_not_the_same(tiny: ModuleType) -> None:
+    check(tiny, offset=1e5)
+    with pytest.raises(ConfigError, match="gives the same episodes for validation as for training"):
+        check(tiny, split="train", offset=1e5)
 
 
 def test_data_that_pass_over_the_split_are_refused(tiny: ModuleType) -> None:
