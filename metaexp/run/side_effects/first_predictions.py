@@ -41,7 +41,7 @@ def warn_of_predictions(algorithm: Algorithm, episode: Episode) -> None:
     if not torch.equal(*states):
         log.warning(
             "%s draws random numbers where it is tested, so its result depends on luck. Is dropout left on? Let only "
-            "training draw (if self.training).",
+            "training draw (if self.training). If that is meant, eval.seed decides what is drawn.",
             type(algorithm).__name__,
         )
     elif algorithm.batch_norm != "transductive":
@@ -84,7 +84,7 @@ def _warn_of_scores(algorithm: Algorithm, scores: Tensor, n_way: int) -> None:
             "found. Let predict return one score for each class of the support.",
             type(algorithm).__name__, scores.shape[-1], n_way,
         )  # fmt: skip
-    if type(algorithm).loss is not Algorithm.loss:
+    if not _takes_softmax(type(algorithm)):
         return
     are_probabilities = bool((scores >= 0).all()) and bool(((scores.float().sum(-1) - 1).abs() < _ROUNDING).all())
     if are_probabilities:
@@ -94,3 +94,9 @@ def _warn_of_scores(algorithm: Algorithm, scores: Tensor, n_way: int) -> None:
             "what the softmax is taken of, or the logarithms of the probabilities.",
             type(algorithm).__name__,
         )
+
+
+def _takes_softmax(cls: type[Algorithm]) -> bool:
+    """Whether the loss of a task is metaexp's, as far as is known: a meta-loss of one's own may call another."""
+    owner = next(base for base in cls.__mro__ if "meta_loss" in vars(base))
+    return cls.loss is Algorithm.loss and not is_foreign(owner)

@@ -41,6 +41,11 @@ class OwnLoss(Means):
         return nn.functional.nll_loss(scores.log(), y)
 
 
+class OwnMetaLoss(Means):
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return nn.functional.nll_loss(self.predict(self.adapt(episode.support), episode.query.x).log(), episode.query.y)
+
+
 class SaysSo(Means):
     batch_norm = "transductive"
 
@@ -88,7 +93,8 @@ def test_random_numbers_at_test_are_warned_of_alone(caplog: pytest.LogCaptureFix
 def test_probabilities_are_warned_of_where_the_loss_takes_their_softmax(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = said(Means(lambda scores, x: scores.softmax(-1)), caplog)
     assert "the scores of Means are probabilities" in line
-    assert said(OwnLoss(lambda scores, x: scores.softmax(-1)), caplog) == []
+    for cls in (OwnLoss, OwnMetaLoss):
+        assert said(cls(lambda scores, x: scores.softmax(-1)), caplog) == []
 
 
 @pytest.mark.parametrize("n_scores", [2, 4])
