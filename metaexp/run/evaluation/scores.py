@@ -41,7 +41,7 @@ def check_finite(result: EvalResult, not_saved: Collection[str] = ()) -> None:
 def warn_below_chance(result: EvalResult, n_way: int) -> None:
     """Warn of an accuracy that is clearly lower than that of guessing, or exactly that of guessing in each episode.
 
-    Learning too little explains neither.
+    Learning too little does not explain the first. It explains the second where the weights of classes begin at 0.
 
     Args:
         result: A result over episodes.
@@ -52,7 +52,8 @@ def warn_below_chance(result: EvalResult, n_way: int) -> None:
     if bool(((result.per_episode - 1 / n_way).abs() < _ROUNDING).all()):
         log.warning(
             "the accuracy of each test episode is that of guessing, %.1f %%: all queries get the same class. Scores "
-            "may be equal (after a ReLU, or from weights that are all zero), or training has diverged.", 100 / n_way,
+            "may be equal (after a ReLU, or from weights that are all zero), or training has diverged or was "
+            "too short.", 100 / n_way,
         )  # fmt: skip
     elif result.mean + 2 * result.ci95 < 1 / n_way:
         log.warning(
