@@ -409,7 +409,16 @@ def test_one_package_can_be_trusted_by_its_name(run: mx.Run) -> None:
         mx.load_run(run.folder, trust="no_such_package")
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT")])
+class NotAvailable:
+    """As NA of pandas."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT"), NotAvailable()])
 def test_a_label_that_is_missing_is_refused(run: mx.Run, missing: object) -> None:
     learner = run.learner()
     x = np.zeros((4, *learner.interface.input_shape), np.float32)

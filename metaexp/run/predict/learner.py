@@ -213,8 +213,8 @@ class Learner:
                 )
             return Examples(x, targets.reshape(len(x), -1), 0), None
         given = np.asarray(y)
-        if any(label is None or label != label for label in given.ravel().tolist()):  # NaN is not itself
-            raise ConfigError("y has missing labels (None or NaN). Leave out examples without a label.")
+        if any(map(_is_missing, given.ravel().tolist())):
+            raise ConfigError("y has missing labels (None, NaN or NA). Leave out examples without a label.")
         names, labels = np.unique(given, return_inverse=True)
         if labels.shape != (len(x),):
             raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(x)} examples.")
@@ -247,6 +247,14 @@ def label_sets(scores: npt.NDArray[np.float32], threshold: float) -> list[list[i
 def nonconformity(scores: Tensor) -> Tensor:
     """How little each label fits, (..., N) from scores (..., N): one less the softmax of its score."""
     return 1 - torch.softmax(scores.double(), -1)
+
+
+def _is_missing(label: object) -> bool:
+    """Whether a label is None, NaN, which is not equal to itself, or NA of pandas, which does not say whether it is."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        return True
 
 
 def as_tensor(values: Array) -> Tensor:
