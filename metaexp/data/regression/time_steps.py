@@ -79,10 +79,12 @@ def _rounded_steps(steps: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     in_units = steps / steps.min()
     units = np.rint(in_units)
     fits = (np.abs(in_units - units) < _NOISE) & (units <= 2)
-    borders = np.flatnonzero(np.diff(fits)) + 1
-    for part in np.split(np.arange(len(steps)), borders):
-        fits[part] &= _are_evenly_mixed(units[part])
-    return np.array(fits, bool)
+    ends = np.array([0, *np.flatnonzero(np.diff(fits)) + 1, len(steps)])
+    mixed = np.zeros(len(steps), bool)
+    for number in np.flatnonzero(np.diff(ends) >= 2 * _FEWEST):
+        part = slice(ends[number], ends[number + 1])
+        mixed[part] = _are_evenly_mixed(units[part])
+    return np.array(fits & mixed, bool)
 
 
 def _are_evenly_mixed(units: npt.NDArray[np.float64]) -> bool:
