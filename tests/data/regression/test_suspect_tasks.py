@@ -76,6 +76,15 @@ def test_tasks_that_share_a_few_examples_or_have_few_possible_ones_are_not_twins
     assert not any("at least half" in line for line in warnings(tmp_path, few))
 
 
+def test_two_tasks_with_the_same_inputs_and_some_equal_targets_are_not_twins(tmp_path: Path) -> None:
+    tasks = random_tasks()
+    tasks[..., 0] = np.arange(8)
+    tasks[4, :6] = tasks[0, :6]
+    assert warnings(tmp_path, tasks) == []
+    tasks[4, 6:, 0] += 20  # other inputs: a part of the task was copied
+    assert "1 of 2 tasks of the val split has at least half" in warnings(tmp_path, tasks)[0]
+
+
 @pytest.mark.parametrize("n_answers", [2, 5])
 def test_tasks_of_equal_inputs_are_twins_only_where_targets_are_equal(tmp_path: Path, n_answers: int) -> None:
     tasks = random_tasks(n_examples=10)
