@@ -284,3 +284,25 @@ def test_every_public_method_is_explained_where_it_is_or_where_it_is_declared(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert undocumented_methods(importlib.import_module("explained")) == ["explained.all.Child.stop"]
     assert undocumented_methods(metaexp) == []
+
+
+def float64_on_the_device(package: Path) -> list[str]:
+    """Lines of the rooms that compute on any device where numbers become float64, which mps lacks, before ``.cpu()``.
+
+    ``run/predict`` computes on the processor alone.
+    """
+    files = [path for room in ("run", "algorithms", "core") for path in sources(package / room)]
+    return [
+        f"{path.relative_to(package)}: {number}"
+        for path in files
+        if path.parent.name != "predict"
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if re.search(r"(?<!\.cpu\(\))\.double\(\)", line)
+    ]
+
+
+def test_numbers_become_float64_on_the_processor(tmp_path: Path) -> None:
+    assert float64_on_the_device(ROOT / "metaexp") == []
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a.py").write_text("x = y.cpu().double()\nz = y.double()\n")
+    assert float64_on_the_device(tmp_path) == ["run/a.py: 2"]

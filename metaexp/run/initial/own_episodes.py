@@ -97,6 +97,6 @@ def _are_equal(first: Tensor, second: Tensor) -> bool:
 def _are_alike(first: Tensor, second: Tensor) -> bool:
     if first.shape != second.shape:
         return False
-    one, other = first.double(), second.double()
+    one, other = first.cpu().double(), second.cpu().double()
     size = float(one.nan_to_num(0, 0, 0).abs().max()) if one.numel() else 0.0
     return torch.allclose(one, other, rtol=0.0, atol=_ROUNDING * size, equal_nan=True)
