@@ -184,8 +184,8 @@ class Evaluator:
         return self._repeats.check(algorithm, predict, f"{split} task 0", by_path)
 
     def _look_at_predictions(self, algorithm: Algorithm, split: Split) -> None:
-        with _use_eval_mode(algorithm), torch.no_grad(), self._first_task(algorithm, split) as task:
-            warn_of_predictions(algorithm, task)
+        with _use_eval_mode(algorithm), torch.no_grad():
+            warn_of_predictions(algorithm, partial(self._first_task, algorithm, split))
 
     def _predictions(self, algorithm: Algorithm, split: Split, *, by_path: bool = False) -> Tensor:
         """The predictions (M, N) for the first task, after ``adapt`` or from the last state of ``adaptation_path``."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 import torch
@@ -22,17 +24,21 @@ _SAME: Final = 0.02
 _ROUNDING: Final = 1e-4
 
 
-def warn_of_predictions(algorithm: Algorithm, episode: Episode) -> None:
+def warn_of_predictions(algorithm: Algorithm, first_task: Callable[[], AbstractContextManager[Episode]]) -> None:
     """Warn where predictions depend on other queries or on chance, are probabilities, or are not one for each class.
 
-    Algorithms of metaexp are not looked at.
+    Algorithms of metaexp are not looked at, and no task is made for them.
 
     Args:
         algorithm: The algorithm, in evaluation mode.
-        episode: One task.
+        first_task: Makes one task, for a ``with`` block in which it is predicted.
     """
-    if not is_foreign(type(algorithm)):
-        return
+    if is_foreign(type(algorithm)):
+        with first_task() as episode:
+            _warn_of_task(algorithm, episode)
+
+
+def _warn_of_task(algorithm: Algorithm, episode: Episode) -> None:
     support, (x, _, n_way) = episode
     states = [noise_of(x)]
     adapted = algorithm.adapt(support)
