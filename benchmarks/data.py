@@ -27,7 +27,6 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 from own_memory import Peak
+from own_process import in_its_own_process
 from timing import CLOCKS, compare, save
 
 from metaexp.config.classes.make import make
@@ -113,11 +113,11 @@ def of_dataset(name: str, folder: Path, options: argparse.Namespace) -> dict[str
         for entry in source.iterdir() if source.is_dir() else ():
             if entry.name != "cache":
                 (folder / "data" / entry.name).symlink_to(entry.absolute())
-    first = in_its_own_process(name, "memory", folder, options)
+    first = measured_apart(name, "memory", folder, options)
     if first is None:
         return None
     has_cache = any((folder / "data").glob("cache/*.safetensors"))
-    again = in_its_own_process(name, "both" if has_cache else "memory", folder, options)
+    again = measured_apart(name, "both" if has_cache else "memory", folder, options)
     none = dict.fromkeys(("disk", "ratio", "low", "high"))
     return {"prepare": first["load"], "again": again["load"], "memory": again["warm"], **none, **again["beside"]} | {
         "mb": again["mb"]
@@ -128,12 +128,12 @@ def of_large(options: argparse.Namespace) -> dict[str, Any]:
     """The numbers of the set that stays on disk, beside those of a smaller one in memory."""
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         (Path(folder) / "data").mkdir()
-        small = in_its_own_process(f"made {options.small}", "memory", Path(folder), options)
+        small = measured_apart(f"made {options.small}", "memory", Path(folder), options)
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         (Path(folder) / "data").mkdir()
         steps = {}
         for step, placement in (("prepare", "disk"), ("again", f"disk beside {options.small}")):
-            steps[step] = in_its_own_process(f"made {options.large}", placement, Path(folder), options)
+            steps[step] = measured_apart(f"made {options.large}", placement, Path(folder), options)
     beside = steps["again"]["beside"]
     ratio = beside["ratio"]
     print(f"\n{options.large:g} GB on disk, {options.small:g} GB in memory")
@@ -147,26 +147,13 @@ def of_large(options: argparse.Namespace) -> dict[str, Any]:
     return {**sizes, "in_memory": small, **steps, "ratio": ratio, "low": beside["low"], "high": beside["high"]}
 
 
-def in_its_own_process(name: str, placement: str, folder: Path, options: argparse.Namespace) -> Any:
-    """What :func:`measure` finds; None, and a line, where it fails."""
-    command = [
-        sys.executable,
-        __file__,
-        f"--rounds={options.rounds}",
-        f"--clock={options.clock}",
-        "--here",
-        name,
-        placement,
-        str(folder),
-    ]
+def measured_apart(name: str, placement: str, folder: Path, options: argparse.Namespace) -> Any:
+    """What :func:`measure` finds in a process of its own; None, and a line, where it fails."""
+    given = [f"--rounds={options.rounds}", f"--clock={options.clock}", "--here", name, placement, str(folder)]
     if options.fonts:
-        command += ["--fonts", str(options.fonts.absolute())]
+        given += ["--fonts", str(options.fonts.absolute())]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "home")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        print(f"{name}: left out, {(done.stderr.strip() or 'no message').splitlines()[-1]}")
-        return None
-    return json.loads(done.stdout.splitlines()[-1])
+    return in_its_own_process(name, __file__, given, environment)
 
 
 def measure(name: str, placement: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:

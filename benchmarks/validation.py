@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import torch
-from timing import CLOCKS, compare, save
+from own_process import experiments_parser, in_its_own_process
+from timing import compare, save
 from torch import Tensor
 from whole_runs import EXPERIMENTS
 
@@ -35,14 +33,8 @@ TOLERANCE = 1e-5
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="python benchmarks/validation.py", description=__doc__)
-    parser.add_argument("experiments", nargs="*", default=EXPERIMENTS)
+    parser = experiments_parser(__doc__, __file__, EXPERIMENTS, threads=1, clock="processor")
     parser.add_argument("--episodes", type=int, default=200, help="validation tasks of a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clock", choices=list(CLOCKS), default="processor")
-    parser.add_argument("--output", type=Path, help="write the result as JSON")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     if options.here:
@@ -50,20 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     rows: dict[str, Any] = {}
     for experiment in options.experiments:
-        rows[experiment] = row = in_its_own_process(experiment, options)
-        print(f"{experiment:40s}{row['ratio']:8.3f}  (quartiles {row['low']:.3f} to {row['high']:.3f})", flush=True)
+        given = [f"--{name}={getattr(options, name)}" for name in ("episodes", "rounds", "threads", "clock")]
+        row = in_its_own_process(experiment, __file__, [experiment, "--here", *given])
+        if row is not None:
+            rows[experiment] = row
+            print(f"{experiment:40s}{row['ratio']:8.3f}  (quartiles {row['low']:.3f} to {row['high']:.3f})", flush=True)
     if options.output:
         save(options.output, "validation", rows, clock=options.clock, goal=GOAL, episodes=options.episodes)
     return 0
-
-
-def in_its_own_process(experiment: str, options: argparse.Namespace) -> dict[str, float]:
-    """The row of an experiment."""
-    command = [sys.executable, __file__, experiment, "--here", "--clock", options.clock]
-    command += [f"--{name}={getattr(options, name)}" for name in ("episodes", "rounds", "threads")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    row: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return row
 
 
 def measure(experiment: str, options: argparse.Namespace) -> dict[str, float]:

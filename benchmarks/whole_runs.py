@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from own_process import experiments_parser, in_its_own_process
 from timing import CLOCKS, save
 
 from metaexp.config.compose import Composer
@@ -87,15 +88,9 @@ class Loop(Trainer):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="python benchmarks/whole_runs.py", description=__doc__)
-    parser.add_argument("experiments", nargs="*", default=EXPERIMENTS)
+    parser = experiments_parser(__doc__, __file__, EXPERIMENTS, threads=torch.get_num_threads(), clock="wall")
     parser.add_argument("--steps", type=int, default=5, help="the fewest steps of a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--note", default="", help="what the record should say of the machine, such as who shared it")
-    parser.add_argument("--output", type=Path, help="write the result as JSON")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     if options.here:
@@ -104,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'':40s}{'loop':>8s}{'episodes/s':>12s}{'before':>9s}{'training':>10s}{'evaluation':>12s}{'cache':>9s}")
     rows: dict[str, Any] = {}
     for experiment in options.experiments:
-        rows[experiment] = row = in_its_own_process(experiment, options)
+        rows[experiment] = row = in_its_own_process(experiment, __file__, same_options(experiment, options))
         if row is not None:
             print(
                 f"{experiment:40s}{row['loop'] or 0:8.3f}{row['episodes_per_second']:12.1f}{row['mb_before']:6.0f} MB"
@@ -120,16 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def in_its_own_process(experiment: str, options: argparse.Namespace) -> dict[str, float] | None:
-    """The row of an experiment; None, and a line, where it does not run here."""
-    command = [sys.executable, __file__, experiment, "--here", "--clock", options.clock]
-    command += [f"--{name}={getattr(options, name)}" for name in ("steps", "rounds", "threads")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{experiment}: left out, {(done.stderr.strip() or 'no message').splitlines()[-1]}")
-        return None
-    row: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return row
+def same_options(experiment: str, options: argparse.Namespace) -> list[str]:
+    """The arguments that measure one experiment in the process that has them."""
+    given = [f"--{name}={getattr(options, name)}" for name in ("steps", "rounds", "threads", "clock")]
+    return [experiment, "--here", *given]
 
 
 def measure(experiment: str, options: argparse.Namespace) -> dict[str, float | None]:
