@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,21 @@ def test_every_sweep_composes_into_different_jobs_and_says_what_it_is(composer: 
 def test_experiments_are_all_different() -> None:
     files = [OmegaConf.to_yaml(OmegaConf.load(CONF / "experiment" / f"{name}.yaml")) for name in EXPERIMENTS]
     assert len(set(files)) == len(files)
+
+
+OTHER_WORDS_FOR_INNER_STEPS = re.compile(r"\b(?:updates?|iterations?|gradient steps?|adaptation steps?)\b")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_protocol_says_inner_steps_in_the_word_of_the_project(name: str) -> None:
+    reference = content(f"experiment/{name}").get("reference")
+    assert OTHER_WORDS_FOR_INNER_STEPS.search((reference or {}).get("protocol", "")) is None
+
+
+def test_another_word_for_inner_steps_would_be_seen() -> None:
+    for words in ("600 tasks, 12 updates", "one gradient step", "5 iterations"):
+        assert OTHER_WORDS_FOR_INNER_STEPS.search(words)
+    assert OTHER_WORDS_FOR_INNER_STEPS.search("600 tasks, 12 inner steps, steps") is None
 
 
 @pytest.mark.parametrize(("name", "slot", "node"), NODES)
