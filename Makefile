@@ -94,12 +94,12 @@ clean:
 	rm -rf .venv build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(READY): $(PINS) | $(PYTHON)
-	@echo "installing metaexp into $(ENV), which takes a minute or two"
+	@echo "installing metaexp into $(ENV), which takes a while"
 	$(INSTALL) -e '.[search]'
 	touch $@
 
 $(DEV): $(PINS) | $(PYTHON)
-	@echo "installing metaexp and its development tools into $(ENV), which takes a minute or two"
+	@echo "installing metaexp and its development tools into $(ENV), which takes a while"
 	$(INSTALL) -e '.[dev]'
 	touch $(READY) $@
 

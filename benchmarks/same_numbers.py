@@ -1,6 +1,6 @@
 """Do the numbers stay what they were? Tiny runs of every algorithm, and a comparison of two sets of them.
 
-    python benchmarks/same_numbers.py make FOLDER            runs of this checkout, one or two minutes on two cores
+    python benchmarks/same_numbers.py make FOLDER            runs of this checkout
     python benchmarks/same_numbers.py compare BEFORE AFTER   exit 0 when no byte that counts differs, else 1
 
 Make one set in a checkout of the commit before and one in yours, on the same machine with the same torch.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# environment.sh PYTHON3 FOLDER: makes a virtual environment with today's pip, which takes half the time of that of Python 3.11.
+# environment.sh PYTHON3 FOLDER: makes a virtual environment with today's pip, which is faster than that of Python 3.11.
 # Without a network it has the pip that came with PYTHON3. Where PYTHON3 cannot make one, uv does. What fails is removed,
 # since make would take it for an environment.
 set -u

@@ -173,7 +173,7 @@ def test_drawings_of_omniglot_are_prepared_to_the_bit_as_those_of_a_run(
     dataset = Omniglot("maml", "none", "train", 28, resize, True, None)
     drawings = first_of(archive, size(600, 1_500), tmp_path / "drawings.zip")
     found = Reader(dataset.image_preparation(), (1, 28, 28), False, "omniglot").support(drawings)
-    if resize == "lanczos" and not EXHAUSTIVE:  # all of Omniglot takes half a minute where no cache has it
+    if resize == "lanczos" and not EXHAUSTIVE:  # all of Omniglot takes long where no cache has it
         prepared = prepared_from(drawings, resize)
         names = list(prepared.classes)
         monkeypatch.setattr(Omniglot, "prepared", lambda *_: (Origin("omniglot", "part", {}), prepared))
