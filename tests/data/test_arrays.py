@@ -99,8 +99,11 @@ def test_the_digest_follows_examples_and_labels(tmp_path):
         ({"x_train": np.zeros((40, 3))}, "has no array x_val; it has x_train"),
         ({"x": np.zeros((40, 3), np.int64), "y": Y}, "x is int64 of shape"),
         ({"x": np.zeros((40, 5, 6, 6), np.uint8), "y": Y}, r"x is uint8 of shape \(40, 5, 6, 6\)"),
-        ({"x": np.full((40, 3), 1e300), "y": Y}, "not finite as float32"),
-        ({"x": np.full((40, 3), np.nan), "y": Y}, "not finite"),
+        ({"x": np.full((40, 3), 1e300), "y": Y}, "such as 1e.300 in example 0. Divide all by a constant"),
+        (
+            {"x": np.full((40, 3), np.nan), "y": Y},
+            "such as nan in example 0. Leave out examples where a value is missing",
+        ),
         ({"x": np.zeros((40, 3)), "y": Y / 2}, "y is float64 of shape"),
         ({"x": np.array([{}] * 40), "y": Y}, "x holds Python objects, such as lists of different lengths"),
     ],

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.files.label_advice import label_advice
 from metaexp.data.files.npz import Header, array_headers, read_npz
+from metaexp.data.files.refused_values import label_advice, refuse_not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,13 +177,14 @@ def _text(arrays: Mapping[str, Array], name: str, path: Path, names: list[str]) 
     return np.array([f"{n:06d}" for n in labels.tolist()], dtype=None if labels.size else "U6")
 
 
-def examples_of(x: Array, name: str, path: Path) -> Array:
+def examples_of(x: Array, name: str, path: Path, first: int = 0) -> Array:
     """Return ``x``, an array of a file, as (B, C, H, W) uint8 or (B, ...) float32, finite.
 
     Args:
         x: The array.
         name: Its name, for messages.
         path: The file, for messages.
+        first: The number of its first example, where it is a piece.
 
     Raises:
         DataError: It is of no known kind, empty, or not finite.
@@ -194,10 +195,9 @@ def examples_of(x: Array, name: str, path: Path) -> Array:
     if x.dtype == np.uint8:
         return x.reshape(wanted.shape) if x.ndim == 3 else _channels_first(x, wanted)
     with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise DataError(f"{path}: {name} has values that are not finite as float32.")
-    return _channels_first(x, wanted)
+        floats = x.astype(np.float32)
+    refuse_not_finite(floats, x, f"{path}: {name}", first)
+    return _channels_first(floats, wanted)
 
 
 def _channels_first(x: Array, wanted: Header) -> Array:

@@ -74,8 +74,9 @@ def prepare_arrays(path: Path, labels: Labels, progress: Progress) -> Prepared:
     found = new_examples(shape, classes, str(dtype))
     row = 0
     for name in parts:
+        begin = row
         for piece in pieces(path, name, _PIECE):
-            x = examples_of(piece, name, path)
+            x = examples_of(piece, name, path, row - begin)
             digest.update(x.tobytes())
             found[place[row : row + len(x)]] = x
             row += len(x)

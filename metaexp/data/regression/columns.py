@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.files.label_advice import FOR_NAMES, label_advice
+from metaexp.data.files.refused_values import FOR_NAMES, label_advice, number_advice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,7 @@ def place_of(name: str, header: list[str], path: Path, advice: str) -> int:
     return header.index(name)
 
 
-def finite_number(text: str, column: str, line: int, path: Path) -> float | int:
+def finite_number(text: str, column: str, line: int, path: Path, missing: str) -> float | int:
     """Return the number in a cell: an int if it is a whole number that a float64 may not hold.
 
     Args:
@@ -102,6 +102,7 @@ def finite_number(text: str, column: str, line: int, path: Path) -> float | int:
         column: Its column, for messages.
         line: Its line, for messages.
         path: The file, for messages.
+        missing: What to do where the value is missing, for messages.
 
     Raises:
         DataError: The text is not a finite number of float32.
@@ -111,7 +112,10 @@ def finite_number(text: str, column: str, line: int, path: Path) -> float | int:
     except ValueError:
         number = float("nan")
     if not abs(number) < 3.4e38:
-        raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32).")
+        raise DataError(
+            f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32). "
+            f"{number_advice(number, missing)}"
+        )
     return int(text) if abs(number) >= _EXACT and re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) else number
 
 

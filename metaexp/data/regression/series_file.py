@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _ADVICE = "Give each step the name of its series in a column (or array) called series."
 _RESERVED = ("series", "time", "split")
 _MISSING = ("", "nan", "na", "null", "none")
+_LEFT_EMPTY = "If the value is missing, leave it empty."
+_PUT_NAN = "Put nan where a value is missing, or divide all by a constant."
 
 
 class SeriesContent(NamedTuple):
@@ -161,7 +163,7 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
 
 def _value(text: str, column: str, line: int, path: Path) -> float | int:
     """The number in a cell; nan where it is missing."""
-    return float("nan") if text.lower() in _MISSING else finite_number(text, column, line, path)
+    return float("nan") if text.lower() in _MISSING else finite_number(text, column, line, path, _LEFT_EMPTY)
 
 
 def _time(text: str, line: int, path: Path) -> float | int:
@@ -199,7 +201,7 @@ def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
     with np.errstate(over="ignore"):
         is_infinite = np.isinf(table.astype(np.float32)).any()
     if is_infinite:
-        raise DataError(f"{path}: values has values that are not finite as float32.")
+        raise DataError(f"{path}: values has values that are infinite, or too large for float32. {_PUT_NAN}")
     times = None
     if "time" in arrays:
         when = arrays["time"]

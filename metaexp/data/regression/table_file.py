@@ -11,6 +11,7 @@ from metaexp.core.shapes import Split
 from metaexp.data.files.csv_rows import read_rows, unused
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
+from metaexp.data.files.refused_values import refuse_not_finite
 from metaexp.data.regression.columns import (
     exact_table,
     finite_number,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _ADVICE = "Give each example its task in a column (or array) called task, its inputs in x and its targets in y."
 _KNOWN = ("task", "split")
+_MISSING = "If a value is missing, leave out the line, or fill it in."
 
 
 class TableContent(NamedTuple):
@@ -95,7 +97,7 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
     split = header.index("split") if "split" in header else None
     numbers = [header.index(name) for name in (*x_names, *y_names)]
     exact = exact_table(
-        [[finite_number(row[place], header[place], line, path) for place in numbers] for line, row in rows]
+        [[finite_number(row[place], header[place], line, path, _MISSING) for place in numbers] for line, row in rows]
     )
     tasks = [row[task] for _, row in rows]
     named = None if split is None else [row[split] for _, row in rows]
@@ -138,6 +140,5 @@ def _floats(array: Array, name: str, path: Path) -> Any:
         raise DataError(f"{path}: {name} is {array.dtype}; it must be numbers.")
     with np.errstate(over="ignore"):
         values = np.array(array, np.float32)
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: {name} has values that are not finite as float32.")
+    refuse_not_finite(values, array, f"{path}: {name}")
     return values

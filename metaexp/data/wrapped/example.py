@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaexp.core.errors import DataError, first_line
 from metaexp.data.files.images import composited, upright
+from metaexp.data.files.refused_values import number_advice
 
 _CHANNELS: Final = (1, 3)
 
@@ -38,10 +39,14 @@ def read_example(example: Any, name: str, image_size: int | None) -> tuple[Array
         return _channels_first(array, name).copy(order="C"), False  # some datasets give one buffer again and again
     if array.dtype.kind == "f" and array.ndim in (1, 2, 3) and array.size:
         with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            raise DataError(f"{name} has values that are not finite as float32.")
-        return np.ascontiguousarray(array), False
+            floats = array.astype(np.float32)
+        wrong = array[~np.isfinite(floats)]
+        if wrong.size:
+            raise DataError(
+                f"{name} has values that are not finite as float32, such as {wrong[0]}. "
+                f"{number_advice(float(wrong[0]), 'Leave the item out of the dataset, or fill the value in.')}"
+            )
+        return np.ascontiguousarray(floats), False
     raise DataError(
         f"{name} is {array.dtype} of shape {array.shape}; an example must be a PIL image, a uint8 image, or floats: "
         "(D,), (L, D) or (C, H, W)."

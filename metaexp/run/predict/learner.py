@@ -16,6 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Adapted, Examples
 from metaexp.data.classification.preprocessing import Pixels
+from metaexp.data.files.refused_values import FILL_IN
 from metaexp.models.torch_settings import standard_settings
 from metaexp.run.initial.network import Interface
 
@@ -183,7 +184,7 @@ class Learner:
                 "least one example."
             )
         if not found.isfinite().all():
-            raise ConfigError(f"{name} has values that are not finite.")
+            raise ConfigError(f"{name} has values that are not finite. {FILL_IN}")
         self._warn_of_values(found, name)
         return found
 
@@ -205,7 +206,7 @@ class Learner:
         if self.task.n_way == 0:
             targets = as_tensor(y)
             if not targets.isfinite().all():
-                raise ConfigError("y has values that are not finite.")
+                raise ConfigError(f"y has values that are not finite. {FILL_IN}")
             if targets.numel() != len(x) * self.interface.n_outputs:
                 raise ConfigError(
                     f"y has shape {tuple(targets.shape)}; this run takes (S, {self.interface.n_outputs}) targets, one "

@@ -17,10 +17,10 @@ from metaexp.data.classification.preprocessing import ImagePreparation, Origin, 
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.folders import ignored_lines, images_by_folder
 from metaexp.data.files.images import MOST_BYTES, own_reading, read_image
-from metaexp.data.files.label_advice import FOR_NAMES, label_advice
 from metaexp.data.files.labelled_arrays import examples_of
 from metaexp.data.files.npz import read_npz
 from metaexp.data.files.progress import Progress
+from metaexp.data.files.refused_values import FOR_NAMES, label_advice
 from metaexp.data.pixels.reading_log import ReadingLog
 
 _MOST = 100_000

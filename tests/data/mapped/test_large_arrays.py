@@ -86,7 +86,10 @@ def test_the_second_load_reads_no_array_and_says_the_same_of_scales(data):
     ("x", "message"),
     [
         (np.asfortranarray(RANDOM.normal(size=(40, 4))), r"x is stored column by column, and is too large"),
-        (np.full((40, 4), np.nan), "x has values that are not finite"),
+        (
+            np.where(np.arange(160).reshape(40, 4) == 133, np.nan, 1.0),
+            "not finite as float32, such as nan in example 33",
+        ),
     ],
 )
 def test_what_cannot_be_read_piece_by_piece_is_refused(data, x, message):

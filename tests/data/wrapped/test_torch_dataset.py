@@ -212,7 +212,10 @@ def test_datasets_of_other_shapes_in_other_splits_are_refused(package: str, tmp_
         ("text", r"item 0 is <U4 of shape \(\); an example must be a PIL image, a uint8 image, or floats"),
         ("whole_numbers", r"item 0 is int64 of shape \(4,\); an example must be"),
         ("five_channels", r"item 0 is uint8 of shape \(5, 4, 5\); images must be .* with 1 or 3 channels"),
-        ("infinite", "item 0 has values that are not finite"),
+        (
+            "infinite",
+            "item 0 has values that are not finite as float32, such as inf. Leave the item out of the dataset",
+        ),
         ("float", "item 0 has the label 0.5; labels must be whole numbers, .* use dataset=regression_table"),
         (
             "whole_float",

@@ -124,5 +124,7 @@ def test_arrays_that_were_not_prepared_as_images_of_the_run_bring_a_warning(
 @pytest.mark.parametrize("target", [np.nan, np.inf])
 def test_targets_that_are_not_finite_are_refused(target: float) -> None:
     regression = Learner(cast(Algorithm, None), Interface((1,), 1), TaskShape(0, 2, 1))
-    with pytest.raises(ConfigError, match="y has values that are not finite"):
+    with pytest.raises(
+        ConfigError, match=r"y has values that are not finite\. Leave out examples where a value is missing"
+    ):
         regression.adapt([[0.0], [1.0]], [[target], [0.0]])

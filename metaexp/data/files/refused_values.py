@@ -1,0 +1,84 @@
+"""What to do about values that are refused: labels of another kind, and numbers that are not finite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from metaexp.core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+FOR_CLASSES: Final = "Give each class a whole number. To predict numbers, use dataset=regression_table."
+FOR_NAMES: Final = "Text always works."
+FILL_IN: Final = "Leave out examples where a value is missing, or fill it in."
+_LARGEST: Final = 3.4e38
+"""About the largest number of float32."""
+
+
+def label_advice(labels: Array, name: str, otherwise: str = FOR_CLASSES) -> str:
+    """Return a sentence that says what to do about an array of labels that is refused.
+
+    Args:
+        labels: The array, of any shape and type.
+        name: Its name.
+        otherwise: What to say if no conversion is known.
+    """
+    import numpy as np
+
+    kind, is_row = labels.dtype.kind, labels.ndim == 1
+    if kind == "f" and not np.isfinite(labels).all():
+        return f"Leave out examples where {name} is NaN or infinite."
+    if is_row and (kind == "b" or (kind == "f" and np.equal(labels, np.round(labels)).all())):
+        return f"Convert them: {name}.astype(int)."
+    if is_row and kind == "S":
+        return f"Convert them: numpy.char.decode({name})."
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return f"Take its only column: {name}[:, 0]."
+    if labels.ndim == 2 and kind in "fbiu" and _is_one_hot(labels):
+        return f"Convert its one-hot rows: {name}.argmax(1)."
+    return otherwise
+
+
+def _is_one_hot(labels: Array) -> bool:
+    import numpy as np
+
+    ones = np.equal(labels, 1)
+    return bool((ones | np.equal(labels, 0)).all() and (ones.sum(1) == 1).all())
+
+
+def refuse_not_finite(values: Array, given: Array, what: str, first: int = 0) -> None:
+    """Refuse examples with numbers that are not finite, and say where and what to do.
+
+    Args:
+        values: The examples (B, ...) as float32.
+        given: The same (B, ...) as they were given, of any type of numbers.
+        what: What messages call them.
+        first: The number of the first of them.
+
+    Raises:
+        DataError: A number is NaN, infinite, or too large for float32.
+    """
+    import numpy as np
+
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return
+    place = tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
+    raise DataError(
+        f"{what} has values that are not finite as float32, such as {given[place]} in example {place[0] + first}. "
+        f"{number_advice(float(given[place]))}"
+    )
+
+
+def number_advice(number: float, missing: str = FILL_IN) -> str:
+    """Return a sentence that says what to do about a number that is not finite as float32.
+
+    Args:
+        number: The number.
+        missing: What to say if it is NaN or infinite.
+    """
+    is_large = _LARGEST <= abs(number) < float("inf")
+    return "Divide all by a constant: float32 ends at 3.4e38." if is_large else missing
