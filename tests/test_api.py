@@ -428,3 +428,24 @@ def test_a_label_that_is_missing_is_refused(run: mx.Run, missing: object) -> Non
     names = learner.adapt(x, [1.0, 2.0, 1.0, 2.0]).names
     assert names is not None
     assert names.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("mask", [[False, False, False, True], [True] * 4])
+def test_values_below_a_mask_are_not_taken(run: mx.Run, mask: list[bool]) -> None:
+    learner = run.learner()
+    x, y = np.zeros((4, *learner.interface.input_shape), np.float32), [1, 2, 1, 2]
+    for masked in (np.ma.array(y, mask=mask), [*np.ma.array(y, mask=mask)], [1, 2, 1, np.ma.masked]):
+        with pytest.raises(ConfigError, match=r"y has missing labels \(None, NaN, NA or masked\)"):
+            learner.adapt(x, masked)
+    hidden = np.ma.array(x)
+    hidden[np.array(mask)] = np.ma.masked
+    adapted = learner.adapt(x, y)
+    for masked in (hidden, [*hidden]):
+        with pytest.raises(ConfigError, match=r"x has masked values \(numpy\.ma\).* or fill it in"):
+            learner.adapt(masked, y)
+        with pytest.raises(ConfigError, match="the query has masked values"):
+            adapted.predict(masked)
+    unmasked = np.ma.array(y, mask=False)
+    names = learner.adapt(np.ma.array(x), unmasked).names
+    assert names is not None
+    assert names.tolist() == [1, 2]

@@ -82,3 +82,18 @@ def number_advice(number: float, missing: str = FILL_IN) -> str:
     """
     is_large = _LARGEST <= abs(number) < float("inf")
     return "Divide all by a constant: float32 ends at 3.4e38." if is_large else missing
+
+
+def has_masked(values: object) -> bool:
+    """Whether values are a masked array of numpy that masks some, or a list with such arrays or with what is masked.
+
+    ``numpy.asarray`` would take what is below the mask, as if it were valid.
+
+    Args:
+        values: Anything that arrays are made of.
+    """
+    import numpy as np
+
+    if isinstance(values, np.ma.MaskedArray):
+        return bool(np.ma.getmaskarray(values).any())
+    return isinstance(values, (list, tuple)) and any(map(has_masked, values))

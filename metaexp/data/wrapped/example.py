@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metaexp.core.errors import DataError, first_line
 from metaexp.data.files.images import composited, upright
-from metaexp.data.files.refused_values import number_advice
+from metaexp.data.files.refused_values import has_masked, number_advice
 
 _CHANNELS: Final = (1, 3)
 
@@ -61,8 +61,13 @@ def as_array(value: Any, name: str) -> Array:
         name: What messages call it.
 
     Raises:
-        DataError: No array can be made of it.
+        DataError: No array can be made of it, or values of it are masked.
     """
+    if has_masked(value):
+        raise DataError(
+            f"{name} is masked (numpy.ma). What is below a mask is not taken: leave the item out of the dataset, or "
+            "fill it in (array.filled(0))."
+        )
     try:
         if isinstance(value, Tensor):
             dense = value.detach().cpu()

@@ -14,11 +14,13 @@ from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
+from metaexp.data.files.refused_values import has_masked
 from metaexp.data.wrapped.example import Array, as_array, read_example
 
 _LINE_EVERY: Final = 5000
 _READ_TWICE: Final = 32
 _DIGITS: Final = 6
+_UNLABELLED: Final = "Leave items without a label out of the dataset."
 
 
 class _Item(NamedTuple):
@@ -169,9 +171,12 @@ def _listed(dataset: Any, total: int, name: str) -> Array | None:
     """The labels that a dataset lists, (total,); None where it lists none that can be used."""
     for attribute in ("targets", "labels"):
         try:
-            array = np.asarray(getattr(dataset, attribute))
+            given = getattr(dataset, attribute)
+            array = None if has_masked(given) else np.asarray(given)
         except Exception:  # somebody else's code; the items themselves have labels, too
             continue
+        if array is None:
+            raise DataError(f"{name} has masked labels in its {attribute} (numpy.ma). {_UNLABELLED}")
         if array.dtype.kind in "iu" and array.ndim == 1:
             if len(array) != total:
                 raise DataError(f"{name} has {total} items, and its {attribute} are {len(array)}. Give each item one.")
@@ -208,7 +213,7 @@ def _advice(label: Array) -> str:
     if label.size != 1:
         return "Return one number for each item; that of a one-hot vector is label.argmax()."
     if kind == "f" and not np.isfinite(label).all():
-        return "Leave items without a label out of the dataset."
+        return _UNLABELLED
     if kind == "f" and not (label % 1).any():
         return "Return int(label)."
     if kind == "f":

@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Adapted, Examples
 from metaexp.data.classification.preprocessing import Pixels
-from metaexp.data.files.refused_values import FILL_IN
+from metaexp.data.files.refused_values import FILL_IN, has_masked
 from metaexp.models.torch_settings import standard_settings
 from metaexp.run.initial.network import Interface
 
@@ -176,7 +176,7 @@ class Learner:
         Raises:
             ConfigError: There are no examples, they have another shape than the run takes, or are not finite.
         """
-        found = as_tensor(x)
+        found = as_tensor(x, name)
         shape = self.interface.input_shape
         if tuple(found.shape[1:]) != tuple(shape) or len(found) == 0:
             raise ConfigError(
@@ -204,7 +204,7 @@ class Learner:
 
     def _support(self, x: Tensor, y: Array) -> tuple[Examples, npt.NDArray[Any] | None]:
         if self.task.n_way == 0:
-            targets = as_tensor(y)
+            targets = as_tensor(y, "y")
             if not targets.isfinite().all():
                 raise ConfigError(f"y has values that are not finite. {FILL_IN}")
             if targets.numel() != len(x) * self.interface.n_outputs:
@@ -213,10 +213,9 @@ class Learner:
                     f"row for each of the {len(x)} examples."
                 )
             return Examples(x, targets.reshape(len(x), -1), 0), None
-        given = np.asarray(y)
-        if any(map(_is_missing, given.ravel().tolist())):
-            raise ConfigError("y has missing labels (None, NaN or NA). Leave out examples without a label.")
-        names, labels = np.unique(given, return_inverse=True)
+        if has_masked(y) or any(map(_is_missing, np.asarray(y).ravel().tolist())):
+            raise ConfigError("y has missing labels (None, NaN, NA or masked). Leave out examples without a label.")
+        names, labels = np.unique(np.asarray(y), return_inverse=True)
         if labels.shape != (len(x),):
             raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(x)} examples.")
         if len(names) < 2:
@@ -258,8 +257,18 @@ def _is_missing(label: object) -> bool:
         return True
 
 
-def as_tensor(values: Array) -> Tensor:
-    """Numbers as float32 on the CPU."""
+def as_tensor(values: Array, name: str) -> Tensor:
+    """Return numbers as float32 on the CPU, in the shape (...) that they have.
+
+    Args:
+        values: The numbers.
+        name: What the message calls them.
+
+    Raises:
+        ConfigError: Some are masked.
+    """
+    if has_masked(values):
+        raise ConfigError(f"{name} has masked values (numpy.ma), and what is below a mask is not taken. {FILL_IN}")
     found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     found = found.detach().to("cpu", torch.float32)
     return found.clone() if found.is_inference() else found  # inner steps need gradients, which such a tensor refuses

@@ -72,6 +72,8 @@ class Other:
             self.labels = [0] * 12
         if kind == "short_list":
             self.labels = [0] * 3
+        if kind == "masked_list":
+            self.labels = np.ma.array([i % 4 for i in range(12)], mask=[i == 5 for i in range(12)])
 
     def __len__(self):
         if self.kind == "unknown":
@@ -86,6 +88,7 @@ class Other:
             "five_channels": np.zeros((5, 4, 5), np.uint8),
             "random": np.full((4, 4), self.n, np.uint8),
             "infinite": np.array([1.0, np.inf]),
+            "masked": np.ma.array(np.full((4, 4), i, np.uint8), mask=np.eye(4)),
             "whole_numbers": np.arange(4),
             "float_image": Image.new("F", (4, 4), 0.5),
             "integer_image": Image.new("I", (4, 4), 40000),
@@ -99,6 +102,7 @@ class Other:
         if self.kind == "random_later":
             x = np.full((4, 4), self.n if i == 7 else i, np.uint8)
         wrong = {"float": 0.5, "named": "dog", "negative": -1, "two": [1, 2], "nan": np.nan, "whole_float": 1.0 * i}
+        wrong["masked_label"] = np.ma.array(i % 4, mask=i == 3)
         y = wrong.get(self.kind, i % 4)
         if self.kind == "fails":
             raise OSError("no such image")
@@ -216,6 +220,9 @@ def test_datasets_of_other_shapes_in_other_splits_are_refused(package: str, tmp_
             "infinite",
             "item 0 has values that are not finite as float32, such as inf. Leave the item out of the dataset",
         ),
+        ("masked", r"item 0 is masked \(numpy\.ma\).* leave the item out of the dataset, or fill it in"),
+        ("masked_label", r"the label of .*item 3 is masked \(numpy\.ma\)"),
+        ("masked_list", r"has masked labels in its labels \(numpy\.ma\)\. Leave items without a label out"),
         ("float", "item 0 has the label 0.5; labels must be whole numbers, .* use dataset=regression_table"),
         (
             "whole_float",

@@ -505,5 +505,7 @@ def test_a_fixed_way_algorithm_refuses_other_ways(sinusoid: mx.Run, tmp_path: Pa
         learner.adapt(np.full((5, 1, 28, 28), np.nan), list("abcde"))
     with pytest.raises(ConfigError, match=r"y has shape \(3,\); this run takes \(S, 1\) targets"):
         sinusoid.adapt(np.zeros((2, 1)), [1.0, 2.0, 3.0])
+    with pytest.raises(ConfigError, match=r"y has masked values \(numpy\.ma\)"):
+        sinusoid.adapt(np.zeros((2, 1)), np.ma.array([1.0, 2.0], mask=[False, True]))
     with pytest.raises(DataError, match="reads no image files|there is no such folder"):
         Reader(None, (1,), True, "x").query(tmp_path / "nowhere")
