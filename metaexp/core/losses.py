@@ -41,15 +41,23 @@ def _task_loss(scores: Tensor, y: Tensor) -> Tensor:
     if y.dtype != torch.int64 or y.dim() == 1:  # labels of parts of an example are left to torch
         _require_shape(scores.shape, y)
     if not scores.is_floating_point():
-        raise ConfigError(
-            f"predictions are {str(scores.dtype).removeprefix('torch.')}. Let predict return scores (M, N) of M "
-            "queries, which the loss compares, and not the class with the highest one."
-        )
+        raise ConfigError(f"predictions are {_kind(scores)}. Let predict return {_WANTED[y.dtype == torch.int64]}.")
     if y.dtype == torch.int64:
         if is_exact and scores.dim() == 2:
             return _mapped_cross_entropy(scores, y)
         return F.cross_entropy(scores, y, ignore_index=_NOT_A_LABEL)
     return (scores - y).square().mean() if is_exact else F.mse_loss(scores, y)
+
+
+_WANTED = {
+    True: "scores (M, N) of M queries, which the loss compares, and not the class with the highest one",
+    False: "outputs (M, D_out) as floats, and do not round them: whole numbers have no gradient",
+}
+"""What predictions must be: for labels, and for targets."""
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _mapped_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:

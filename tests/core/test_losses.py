@@ -161,3 +161,15 @@ def test_the_number_of_a_class_is_not_a_score() -> None:
     y = torch.arange(25) % 5
     with pytest.raises(ConfigError, match=r"^predictions are int64\. Let predict return scores"):
         task_loss(torch.nn.functional.one_hot(y, 5), y)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_whole_numbers_are_not_outputs_of_regression(dtype: torch.dtype, mapped: bool) -> None:
+    scores, y = torch.ones(2, 6, 1, dtype=dtype), torch.ones(2, 6, 1)
+    assert task_loss(scores[0].float(), y[0]) == 0
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(
+        ConfigError, match=rf"^predictions are {kind}\. Let predict return outputs \(M, D_out\) as floats"
+    ):
+        vmap(task_loss)(scores, y) if mapped else task_loss(scores[0], y[0])
