@@ -18,15 +18,16 @@ _ADVICE = "N classes have labels from 0 to N - 1, and N scores. `metaexp check` 
 def task_loss(scores: Tensor, y: Tensor) -> Tensor:
     """Mean cross-entropy for integer ``y`` (S,) and ``scores`` (S, N); mean squared error for float ``y`` (S, D).
 
-    Returns a scalar ().
+    Returns a scalar (). Where examples have parts with a label each, ``y`` is (S, ...) and ``scores`` (S, N, ...), as
+    in torch.
 
     Args:
-        scores: (S, N), or (S, D) in regression.
-        y: Labels (S,) int64, or targets (S, D) float.
+        scores: (S, N) or (S, N, ...); or (S, D) in regression.
+        y: Labels (S,) or (S, ...) int64; or targets (S, D) float.
 
     Raises:
         DataError: A label is not that of a class. There is no label that leaves an example out, as -100 does in torch.
-        ConfigError: Outputs and targets have different shapes.
+        ConfigError: The shapes or the types do not fit.
     """
     try:
         return _task_loss(scores, y)
@@ -38,7 +39,11 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
 
 def _task_loss(scores: Tensor, y: Tensor) -> Tensor:
     is_exact = in_vmap() and scores.dtype != torch.bfloat16  # where ours have the bits of torch's own
-    if y.dtype != torch.int64 or y.dim() == 1:  # labels of parts of an example are left to torch
+    if y.dtype != torch.int64 and not y.is_floating_point():
+        raise ConfigError(f"labels or targets are {_kind(y)}. Give labels as int64 (y.long()), and targets as floats.")
+    if y.dtype == torch.int64 and y.dim() > 1:
+        _require_shape_of_parts(scores.shape, y)
+    elif y.dim() or y.dtype != torch.int64:  # for one label (), torch takes scores (N,)
         _require_shape(scores.shape, y)
     if not scores.is_floating_point():
         raise ConfigError(f"predictions are {_kind(scores)}. Let predict return {_WANTED[y.dtype == torch.int64]}.")
@@ -91,6 +96,17 @@ def task_metric(scores: Tensor, y: Tensor) -> Tensor:
         accuracy = (scores.argmax(-1) == y).float().mean()
         return accuracy.masked_fill(scores.isnan().any(), torch.nan)
     return F.mse_loss(scores, y)
+
+
+def _require_shape_of_parts(scores: torch.Size, y: Tensor) -> None:
+    """Refuse scores of which the classes are not the second axis, where labels are (S, ...)."""
+    if scores[:1] + scores[2:] != y.shape:
+        wanted = ", ".join(map(str, (y.shape[0], "N", *y.shape[1:])))
+        advice = " scores.movedim(-1, 1) puts the classes there." if scores[:-1] == y.shape else ""
+        raise ConfigError(
+            f"scores have the shape {tuple(scores)}, and labels {tuple(y.shape)}. For these labels the loss takes "
+            f"scores ({wanted}), with the classes second.{advice} For labels (M,) it takes scores (M, N)."
+        )
 
 
 def _require_shape(scores: torch.Size, y: Tensor) -> None:

@@ -173,3 +173,40 @@ def test_whole_numbers_are_not_outputs_of_regression(dtype: torch.dtype, mapped:
         ConfigError, match=rf"^predictions are {kind}\. Let predict return outputs \(M, D_out\) as floats"
     ):
         vmap(task_loss)(scores, y) if mapped else task_loss(scores[0], y[0])
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((3, 4, 5), r" scores\.movedim\(-1, 1\) puts the classes there\."),
+        ((3, 5), ""),
+        ((3,), ""),
+        ((2, 5, 4), ""),
+        ((3, 4), ""),
+    ],
+)
+def test_the_loss_says_which_scores_it_takes_for_labels_of_parts(
+    shape: tuple[int, ...], advice: str, mapped: bool
+) -> None:
+    scores, y = torch.zeros(2, *shape), torch.zeros(2, 3, 4, dtype=torch.int64)
+    assert task_loss(torch.zeros(3, 5, 4), y[0]).isfinite()
+    said = (
+        rf"labels \(3, 4\)\. For these labels the loss takes scores \(3, N, 4\), with the classes second\.{advice} For"
+    )
+    with pytest.raises(ConfigError, match=said):
+        vmap(task_loss)(scores, y) if mapped else task_loss(scores[0], y[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_of_another_type_are_refused_by_the_loss(dtype: torch.dtype) -> None:
+    one_hot = torch.eye(5)
+    assert task_loss(one_hot, torch.arange(5)).isfinite()
+    kind = str(dtype).removeprefix("torch.")
+    for y in (torch.arange(5).to(dtype), one_hot.to(dtype)):
+        with pytest.raises(ConfigError, match=rf"labels or targets are {kind}\. Give labels as int64 \(y\.long\(\)\)"):
+            task_loss(one_hot, y)
+
+
+def test_one_label_alone_has_a_loss() -> None:
+    assert task_loss(torch.zeros(5), torch.tensor(2)).isclose(torch.tensor(5.0).log())
