@@ -52,6 +52,7 @@ class JobProcess:
     def __init__(self, folder: Path, process: Process) -> None:
         self.folder = folder
         self.process = process
+        self._is_asked = False
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while the worker runs."""
@@ -72,8 +73,12 @@ class JobProcess:
             return None
 
     def stop(self) -> None:
-        """Ask the worker to save and stop after the current step. Asking again changes nothing."""
-        if self.process.poll() is None:
+        """Ask the worker to save and stop after the current step. Asking again changes nothing.
+
+        Only one signal is sent: to a run, another one some seconds later means that it is to end without saving.
+        """
+        if not self._is_asked and self.process.poll() is None:
+            self._is_asked = True
             self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
