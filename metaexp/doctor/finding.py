@@ -91,12 +91,12 @@ def no_nan(number: float) -> float:
 def format_error(error: Exception) -> str:
     """Return the message of an exception, and its place in the algorithm's own code."""
     text = (str(error).strip().splitlines() or [""])[0]
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_an_algorithm(Path(frame.filename))]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_of_an_algorithm(Path(frame.filename))]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     return f"raises {type(error).__name__}: {text}{where}"
 
 
-def _is_of_an_algorithm(file: Path) -> bool:
+def is_of_an_algorithm(file: Path) -> bool:
     """Whether a file is neither of Python, nor of torch, nor of metaexp outside its algorithms."""
     framework = Path(metaexp.__file__).parent
     if framework in file.parents:

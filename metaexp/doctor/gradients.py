@@ -13,6 +13,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
 from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, does_not_apply, no_nan, ok, wrong
+from metaexp.doctor.low_precision import LowPrecision
 from metaexp.doctor.subject import Subject, connected_gradient, gradient_of, losses_of, parameters_of
 from metaexp.models.base import has_batch_norm
 
@@ -52,6 +53,10 @@ def meta_gradient(subject: Subject) -> Finding:
     records = f"first_order={claimed} makes records say {_WORDS[claimed]}"
     if is_exact:
         return wrong(name, f"measured: {_WORDS[measured]}; {records}", **numbers)
+    with LowPrecision() as low:
+        losses_of(algorithm, batch, 1)
+    if low.dtype is not None:
+        return wrong(name, _rounded(low), **numbers)
     what = f"measured: first order, something is detached; {records}"
     if not inner.calls:
         what = (
@@ -59,6 +64,16 @@ def meta_gradient(subject: Subject) -> Finding:
         )
     names = _inexact(algorithm, batch, gradient)
     return wrong(name, f"{what} (on the way to {listed(names, 3)})", **numbers)
+
+
+def _rounded(low: LowPrecision) -> str:
+    """Say that a meta-loss is rounded, so that its slopes are not those of finite differences."""
+    dtype = str(low.dtype).removeprefix("torch.")
+    where = f" ({low.place})" if low.place else ""
+    return (
+        f"cannot be measured: here all is in float64, but part of the meta-loss is computed in {dtype}{where}; give "
+        "torch.eye, torch.zeros and the like the dtype of the examples, and convert nothing to fewer digits"
+    )
 
 
 def parameters_reached(subject: Subject) -> Finding:

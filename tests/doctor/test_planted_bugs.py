@@ -29,6 +29,8 @@ BUGS = {
     "DetachedFastWeights": {"meta-gradient", "parameters reached"},
     "DetachedStart": {"meta-gradient", "parameters reached"},
     "DetachedPrototypes": {"meta-gradient"},
+    "ScaledByFloat32": {"meta-gradient"},
+    "RoundedEmbedding": {"meta-gradient"},
     "UnusedHead": {"parameters reached"},
     "RootOfZero": {"meta-gradient", "parameters reached", "vectorised"},
     "PositionsForLabels": {"support used", "labels", "support order"},
@@ -69,6 +71,10 @@ BUGS = {
     "MadeElsewhere": {"runs"},
 }
 """Class -> all the checks that find something wrong with it, on classification."""
+
+
+MARKS = {"ScaledByFloat32": "scaled = self.log_scale", "RoundedEmbedding": ".bfloat16()"}
+"""Class -> what is written where its numbers lose digits."""
 
 
 def subject(name: str, kind: Kind = "classification") -> Subject:
@@ -255,6 +261,15 @@ def test_the_order_is_reported_as_measured() -> None:
     assert missing.sentence.startswith("measured: first order")
     detached = next(finding for finding in quick("DetachedStart") if finding.name == "meta-gradient")
     assert "model.conv.weight" in detached.sentence
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("ScaledByFloat32", "float32"), ("RoundedEmbedding", "bfloat16")])
+def test_fewer_digits_are_not_taken_for_a_detached_gradient(name: str, dtype: str) -> None:
+    sentence = CHECKS["meta-gradient"](subject(name)).sentence
+    line = next(n for n, text in enumerate(inspect.getsource(planted).splitlines(), 1) if MARKS[name] in text)
+    assert f"computed in {dtype} (planted.py, line {line})" in sentence
+    assert "detached" not in sentence
+    assert "detached" in CHECKS["meta-gradient"](subject("DetachedPrototypes")).sentence
 
 
 def test_examining_draws_no_noise_for_anyone_else() -> None:

@@ -199,6 +199,25 @@ class DetachedPrototypes(Prototypes):
         return super().adapt(support).detach()
 
 
+class ScaledByFloat32(Prototypes):
+    """Multiplies by a scalar times a matrix without a dtype: torch makes float32 of it."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        scaled = self.log_scale.exp() * torch.eye(support.n_way)
+        return scaled.to(embedded) @ super().means(embedded, support)
+
+
+class RoundedEmbedding(Prototypes):
+    """Rounds its features to bfloat16 on the way."""
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        return super().means(embedded.bfloat16().double(), support)
+
+
 class UnusedHead(Prototypes):
     """A layer that nothing uses."""
 
