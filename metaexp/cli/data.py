@@ -18,7 +18,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
 from metaexp.data.files.left_out import leave_out_key
 from metaexp.data.mapped.placement import use_placement
-from metaexp.results.display.next_steps import after_data, format_next
+from metaexp.results.display.next_steps import after_data, format_next, with_changes
 from metaexp.run.folder import check_writable
 
 WORDS = ("list", "show", "verify", "prepare")
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
 def _print_next(options: DataOptions, overrides: Sequence[str], to_train: Sequence[str] | None) -> int:
     """Print what one can do with the data, and return the exit code. Nothing is trained where ``to_train`` is None."""
     words = [*options.given, *overrides]
-    training = None if to_train is None else [*words, *to_train]
+    training = None if to_train is None else with_changes(words, to_train)
     print_text(format_next(after_data(words, training, is_drawn=options.figure is not None)))
     return 0
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -21,6 +22,7 @@ from metaexp.config.schema import ClassSpec
 from metaexp.data.base import Dataset
 from metaexp.results.beginning import OwnCodeRecord
 from metaexp.results.display.next_steps import (
+    after_check,
     after_prediction,
     after_report,
     after_rerun,
@@ -89,6 +91,20 @@ def test_data_that_are_there_are_looked_at_and_trained_on(inside: Path, capsys: 
     assert (inside / "examples.png").exists()
     assert next_commands(capsys.readouterr().out) == [train]
     assert train == ["train", "dataset=glyphs", *few]
+
+
+def test_a_key_of_the_command_that_a_proposed_one_changes_is_in_it_once(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(inside / "mine.npz", x=np.arange(180, dtype=np.float32).reshape(60, 3), y=np.arange(60) // 6)
+    chosen = ["dataset=arrays", "dataset.file=mine.npz", "paths.data=.", "model=mlp", "task.n_way=2", "task.k_shot=2"]
+    assert main(["data", *chosen, "++task.n_query=40", "seed=3"]) == 0
+    look, train = next_commands(capsys.readouterr().out)
+    assert "++task.n_query=40" in look
+    assert train == ["train", *chosen, "seed=3", "task.n_query=4"]
+    assert main([*train, "--cfg", "job"]) == 0
+    steps = after_check("model", ["model=mlp", "train.steps=5", "train.eval_every=5"])
+    assert [step.command for step in steps] == ["metaexp train model=mlp train.eval_every=5 train.steps=100"]
 
 
 def test_a_challenge_is_trained_on_with_the_task_of_its_fixed_episodes(

@@ -35,6 +35,17 @@ def step(why: str, *words: str | Path) -> Step:
     return Step(shlex.join(["metaexp", *map(str, words)]), why)
 
 
+def with_changes(words: Sequence[str], changes: Sequence[str]) -> list[str]:
+    """Return the words of a command with some keys set to other values, each key once.
+
+    Args:
+        words: Overrides and options.
+        changes: Overrides ``key=value``. They take the place of those of the same key.
+    """
+    keys = {change.partition("=")[0] for change in changes}
+    return [*(word for word in words if word.partition("=")[0].lstrip("+") not in keys), *changes]
+
+
 def format_next(steps: Sequence[Step]) -> str:
     """Format commands to copy, each with a comment that a shell ignores; an empty text for none."""
     if not steps:
@@ -113,7 +124,7 @@ def after_check(kind: str, words: Sequence[str]) -> list[Step]:
         words: The words that name it, with the options by which it is found.
     """
     look = [step("look at examples of it", "data", *words, "--figure", "examples.png")] if kind == "dataset" else []
-    return [*look, step("train it a little", "train", *words, "train.steps=100")]
+    return [*look, step("train it a little", "train", *with_changes(words, ["train.steps=100"]))]
 
 
 def after_data(words: Sequence[str], training: Sequence[str] | None, *, is_drawn: bool) -> list[Step]:
