@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 from metaexp.core.errors import DataError, MissingDataError
+
+_MOST_NAMES = 5000
+"""As many names of a folder are compared with one that is mistyped."""
 
 
 def named_path(folder: Path, key: str, value: str) -> Path:
@@ -45,7 +51,9 @@ def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = 
     if {"file": path.is_file, "folder": path.is_dir}.get(kind, path.exists)():
         return path
     looked_for = path.absolute()
-    message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}. {give}"
+    near = _nearest(folder, Path(value).expanduser())
+    hint = f" Did you mean {shlex.quote(f'{key}={near}')}?" if near else ""
+    message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}.{hint} {give}"
     here = Path(value).absolute()
     if here == looked_for or not here.exists():
         raise MissingDataError(message)
@@ -53,3 +61,29 @@ def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = 
         f"{message} The current folder has {value}, but relative paths begin at paths.data, which is "
         f"{folder.absolute()}: set paths.data=. or give {shlex.quote(f'{key}={here}')}."
     )
+
+
+def _nearest(folder: Path, value: Path) -> Path | None:
+    """Return the path that is there and differs from ``value`` in one name, which is alike; None if there is none.
+
+    Args:
+        folder: Where a relative path begins.
+        value: A path that is not there.
+    """
+    found = Path(value.anchor)
+    for name in value.parts[len(found.parts) :]:
+        if not (folder / found / name).exists():
+            rest = value.parts[len(found.parts) + 1 :]
+            alike = get_close_matches(name, _names(folder / found), n=3, cutoff=0.7)
+            paths = [Path(found, other, *rest) for other in alike]
+            return next((path for path in paths if (folder / path).exists()), None)
+        found /= name
+    return None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in islice(entries, _MOST_NAMES)]
+    except OSError:
+        return []

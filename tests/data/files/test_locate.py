@@ -42,6 +42,41 @@ def test_nothing_is_said_of_the_current_folder_where_it_was_looked_in(
 
 
 @pytest.mark.parametrize(
+    ("value", "near"),
+    [
+        ("leavs", "leaves"),
+        ("leaves/alpah.npz", "leaves/alpha.npz"),
+        ("laeves/alpha.npz", "leaves/alpha.npz"),
+        ("~/leaves/alfa.npz", "~/leaves/alpha.npz"),
+        ("leaves/alpha.npz/1.png", None),
+        ("laeves/alfa.npz", None),  # two names are wrong
+        ("something", None),
+    ],
+)
+def test_a_mistyped_name_is_corrected_in_its_place(
+    value: str, near: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaves").mkdir()
+    (tmp_path / "leaves" / "alpha.npz").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = message(tmp_path, value)
+    if near is None:
+        assert "mean" not in found
+    else:
+        assert f". Did you mean dataset.file={near.replace('~', str(tmp_path))}? Give a file." in found
+
+
+def test_a_folder_that_cannot_be_read_suggests_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaves").mkdir()
+
+    def refuse(path: object) -> None:
+        raise PermissionError(str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    assert "mean" not in message(tmp_path, "leavs")
+
+
+@pytest.mark.parametrize(
     ("name", "given"),
     [
         ("arrays", ("file=mine",)),
