@@ -29,7 +29,7 @@ from metaexp.models.base import not_persistent
 from metaexp.run.optimizer import UnsavedState, warn_of_random_schedule
 from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress, sum_buffers
 from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
-from metaexp.run.side_effects.first_task import FirstTask
+from metaexp.run.side_effects.first_task import FirstTask, first_task
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -149,15 +149,15 @@ class MetaStep:
         self.compute.reseed(seed)
         found = self.gradient(indices)
         if first is not None:
-            first.check()
+            first.check(partial(first_task, self.source, indices))
         return found
 
     def _first_loss(self, indices: Tensor, seed: int) -> Tensor:
         """The meta-loss (1,) of the first of the tasks at ``indices`` (T_r,), from the same seed each time."""
         self.compute.reseed(seed)
-        episodes = self.source.episodes("train", indices[:1] if self.source.varies else indices)
-        with self.compute.autocast(), refuse_side_effects(self.algorithm, episodes, "training tasks"):
-            loss: Tensor = over_tasks(self._task, select_tasks(episodes, 0, 1), 1)[0]
+        task = first_task(self.source, indices)
+        with self.compute.autocast(), refuse_side_effects(self.algorithm, task, "training tasks"):
+            loss: Tensor = over_tasks(self._task, task, 1)[0]
         return loss
 
     def fresh_gradient(self, indices: Tensor) -> Partial:

@@ -11,13 +11,26 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
+from metaexp.core.types import Episode, select_tasks
+from metaexp.data.base import TaskSource
 from metaexp.models.library_noise import seed_numpy_and_python
+from metaexp.run.side_effects.gradient_order import warn_of_order
 
 log = logging.getLogger(__name__)
 
 _ROUNDING_CPU = 1e-5
 _ROUNDING = 1e-3
 """The difference that rounding may make on an accelerator, which may add in another order."""
+
+
+def first_task(source: TaskSource, indices: Tensor) -> Episode:
+    """Return the first of some training tasks, with a leading T of 1.
+
+    Args:
+        source: Makes the tasks.
+        indices: Their numbers (T,).
+    """
+    return select_tasks(source.episodes("train", indices[:1] if source.varies else indices), 0, 1)
 
 
 class FirstTask:
@@ -36,8 +49,11 @@ class FirstTask:
         self._buffers = [(t, t.clone()) for t in algorithm.buffers() if t.layout == torch.strided]
         self._before, self._leaves = self._compute()
 
-    def check(self) -> None:
-        """Compute the task again.
+    def check(self, task: Callable[[], Episode]) -> None:
+        """Compute the task again, and look at the order of its meta-gradient.
+
+        Args:
+            task: Makes the task, with a leading T of 1.
 
         Raises:
             ConfigError: The meta-loss depends on trainable weights that are not parameters of the algorithm.
@@ -54,6 +70,7 @@ class FirstTask:
                 "and draw noise from torch's own generator.",
                 type(self._algorithm).__name__,
             )
+        warn_of_order(self._algorithm, task)
 
     def _compute(self) -> tuple[Tensor, list[Tensor]]:
         """The meta-loss (1,) and the trainable tensors that it depends on."""
