@@ -25,12 +25,13 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
 from metaexp.data.inventory.loaded import LoadedDataset
+from metaexp.folders.table import read_table
 from metaexp.models.torch_settings import standard_settings
 from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.figures.shown import ShownFigure
 from metaexp.results.record import RunRecord, read_record
-from metaexp.results.run_table import RunTable, read_table
+from metaexp.results.run_table import RunTable
 from metaexp.run.build import load_examples
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.command import compose_run
@@ -103,11 +104,11 @@ def runs(*folders: str | Path, **filters: Any) -> RunTable:
         filters: What runs must have, one value or a list: ``algorithm="maml"``, ``**{"train.steps": [100, 200]}``.
 
     Returns:
-        The rows, in the order of the folders.
+        The rows, in the order of the folders. A name that neither a run nor the configuration has brings a warning.
 
     Raises:
         RunFolderError: There is no such folder, or no run in or below it.
-        ConfigError: No run has such a key.
+        ConfigError: No run has such a key, or there is no such status.
     """
     return read_table(run_folders([Path(folder) for folder in folders or ("outputs",)]), filters)
 
@@ -172,8 +173,7 @@ class Run:
 
     def __repr__(self) -> str:
         """Name, status and test score."""
-        test = self.record.test
-        score = "not tested" if test is None else f"test {test.metric} {format_score(test)}"
+        score = "not tested" if (test := self.record.test) is None else f"test {test.metric} {format_score(test)}"
         return plain(f"<Run {self.record.name}: {self.record.status}, {score}>")
 
     @cached_property

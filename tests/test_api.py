@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -277,15 +277,62 @@ def test_runs_are_listed_as_rows_by_columns_and_by_keys_of_the_configuration(run
     assert [row["seed"] for row in mx.runs(outputs, algorithm="nearest_neighbour")] == [4]
     assert [row["seed"] for row in mx.runs(outputs, seed=[3, 4])] == [3, 4]
     assert len(mx.runs(outputs, **{"train.steps": 3})) == 2
+    assert [row["seed"] for row in mx.runs(outputs, optimizer="adam", task="5way_1shot")] == [3, 4]
+    assert len(mx.runs(outputs, optimizer="sgd")) == 0
+    assert [row["seed"] for row in mx.runs(outputs, folder=str(outputs / "b"))] == [4]
     assert len(mx.runs(outputs, **{"train.steps": 4})) == 0
     assert len(mx.runs(outputs / "a", outputs / "b", algorithm="proto_net", seed=4)) == 0
     assert [row["seed"] for row in table[1:]] == [4]
     with pytest.raises(
-        ConfigError, match=r"no run has a key algoritm\. Known: folder, name,.* keys of the configuration"
+        ConfigError,
+        match=r"no run has a key algoritm\. Did you mean algorithm\? Known: folder, name,.* keys of the configuration",
     ):
         mx.runs(outputs, algoritm="maml")
     with pytest.raises(RunFolderError, match="there is no such folder"):
         mx.runs(outputs / "nowhere")
+
+
+SAID_OF_VALUES: list[tuple[dict[str, Any], str]] = [
+    (
+        {"algorithm": "proto_nett"},
+        r"algorithm=proto_nett: no run has it.* Did you mean proto_net\? The runs have proto_",
+    ),
+    ({"algorithm": ["proto_net", "Mamll"]}, "algorithm=Mamll: .*METAEXP_CONFIG_DIR or metaexp.toml"),
+    ({"dataset": "omniglott"}, r"dataset=omniglott: .*Did you mean omniglot\? The runs have glyphs\."),
+    ({"task": "5way-1shot"}, r"task=5way-1shot: .*Did you mean 5way_1shot\? The runs have 5way_1shot\."),
+    ({"optimizer": "adamw"}, r"optimizer=adamw: .*Did you mean adam\?"),
+    ({"experiment": "maml_sinusoids"}, r"Did you mean maml_sinusoid\? No run has any"),
+    ({"seed": "3"}, r"seed='3' is a text, so no run has it\. The runs have 3, 4\."),
+    ({"name": 3}, r"name=3 is not a text, so no run has it\."),
+    ({"train.steps": ["three"]}, r"train\.steps='three' is a text"),
+]
+
+
+def test_a_value_that_no_run_can_have_is_warned_of_with_the_nearest(outputs: Path) -> None:
+    for filters, said in SAID_OF_VALUES:
+        with pytest.warns(UserWarning, match=said) as heard:
+            mx.runs(outputs, **filters)
+        assert [warning.filename for warning in heard] == [__file__]
+
+
+def test_a_value_that_a_run_may_have_another_day_is_not_warned_of(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "conf" / "algorithm").mkdir(parents=True)
+    (tmp_path / "conf" / "algorithm" / "of_my_own.yaml").write_text("_target_: metaexp.algorithms.maml.MAML\n")
+    monkeypatch.setenv("METAEXP_CONFIG_DIR", str(tmp_path / "conf"))
+    for filters in ({"algorithm": "maml"}, {"algorithm": "of_my_own"}, {"seed": 7}, {"name": "mine"}, {"notes": "x"}):
+        assert len(mx.runs(outputs, **filters)) == 0
+    assert not recwarn.list
+    monkeypatch.delenv("METAEXP_CONFIG_DIR")
+    with pytest.warns(UserWarning, match="algorithm=of_my_own: no run has it"):
+        mx.runs(outputs, algorithm="of_my_own")
+
+
+def test_a_status_that_there_is_not_is_an_error(outputs: Path) -> None:
+    assert len(mx.runs(outputs, status=["failed", "completed"])) == 2
+    with pytest.raises(ConfigError, match=r"status='complete' is not a status of runs\. Did you mean completed\?"):
+        mx.runs(outputs, status="complete")
 
 
 def test_a_table_of_runs_is_shown_compared_and_made_a_frame(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.yaml_files import read_mapping
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.folders.known_values import format_unknown, known_names
 from metaexp.folders.rows import KEYS, Row, has_value, value_of
 from metaexp.folders.state import STATES
 
 _OTHER_NAMES = {"status": "state"}
 _MOST_NAMED = 12
-_OFTEN_ABSENT = ("tags", "notes")
+OFTEN_ABSENT = ("tags", "notes")
 """Keys of the configuration that runs have only where the user gave them."""
 _KEY = re.compile(r"\w[\w.\-/@]*")
 
@@ -81,7 +82,7 @@ def check_key(rows: Sequence[Row], key: str) -> None:
         rows: Rows of runs.
         key: The key of a filter, of the order, or of a column.
     """
-    if not rows or key in _OFTEN_ABSENT or any(has_value(row, key) for row in rows):
+    if not rows or key in OFTEN_ABSENT or any(has_value(row, key) for row in rows):
         return
     known = [*KEYS, *_leaves(row.config for row in rows)]
     more = f", and keys of the settings, such as {', '.join(known[len(KEYS) : len(KEYS) + _MOST_NAMED])}"
@@ -91,11 +92,36 @@ def check_key(rows: Sequence[Row], key: str) -> None:
     )
 
 
+def unknown_values(rows: Sequence[Row], filters: Sequence[Filter]) -> list[str]:
+    """Return a sentence for each name in a filter that no row has, and that is not a file of the configuration either.
+
+    Args:
+        rows: Rows of runs, before they are filtered.
+        filters: The filters.
+    """
+    present = {item.key: [_value(row, item.key) for row in rows] for item in filters}
+    absent = [
+        (item.key, text)
+        for item in filters
+        for text in item.values
+        if item.key != "state" and text != "null" and not any(_equals(one, text) for one in present[item.key])
+    ]
+    if not absent or not rows:
+        return []
+    names = known_names()
+    found = [format_unknown(key, text, present[key], names) for key, text in absent if key in names]
+    return [line for line in found if line]
+
+
 def _passes(row: Row, item: Filter) -> bool:
-    value = value_of(row, item.key)
-    if isinstance(value, dict):  # a section, such as optimizer: the file that was chosen
-        value = _choice(row, item.key)
+    value = _value(row, item.key)
     return any(_equals(value, text) for text in item.values)
+
+
+def _value(row: Row, key: str) -> Any:
+    """The value of a key; of a section, such as ``optimizer``, the file that was chosen."""
+    value = value_of(row, key)
+    return _choice(row, key) if isinstance(value, dict) else value
 
 
 def _choice(row: Row, group: str) -> str | None:

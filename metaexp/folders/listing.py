@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from metaexp.config.classes.values import format_setting
 from metaexp.core.terminal_text import align_columns, plain
-from metaexp.folders.filters import Filter, passing
 from metaexp.folders.find import Found, find, jobs, kind_of
 from metaexp.folders.rows import Row, has_value, row_of, value_of
 from metaexp.results.display.wording import NOTHING
@@ -22,24 +21,22 @@ _UNITS = ("kB", "MB", "GB", "TB")
 Item = TypeVar("Item")
 
 
-def list_rows(places: Sequence[Path], filters: Sequence[Filter], *, with_jobs: bool) -> list[Row]:
+def list_rows(places: Sequence[Path], *, with_jobs: bool) -> list[Row]:
     """Read the rows of all runs, sweeps and searches in or below some folders.
 
     Args:
         places: The folders. In a sweep or a search, its jobs are listed.
-        filters: Only runs that pass; jobs and trials are looked at, too.
         with_jobs: Whether to list the jobs of sweeps and the trials of searches in place of the sweeps and searches.
 
     Raises:
         RunFolderError: A folder is not there, or cannot be read.
-        ConfigError: No run has a key of a filter.
     """
     found: dict[Path, Found] = {}
     for place in places:
-        for item in _opened(place, deep=with_jobs or bool(filters)):
+        for item in _opened(place, deep=with_jobs):
             found.setdefault(item.path.absolute(), item)
     read = with_progress([*found.values()], "read")
-    return passing([row_of(item) for item in read], filters)
+    return [row_of(item) for item in read]
 
 
 def _opened(place: Path, *, deep: bool) -> list[Found]:

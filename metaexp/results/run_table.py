@@ -1,4 +1,4 @@
-"""Lists the runs below a folder as rows: what they are, how they ended, and their scores. Imports no torch."""
+"""A table of runs: what they are, how they ended, and their scores. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from metaexp.core.counted import counted
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import ConfigError
 from metaexp.core.metric import decimals
-from metaexp.core.nested import at_key
 from metaexp.core.terminal_text import plain
-from metaexp.results.episodes import check_tested
-from metaexp.results.record import RunRecord, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,70 +107,6 @@ def format_html_table(rows: Sequence[Row]) -> str:
 
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
-
-
-def read_table(folders: Sequence[Path], filters: Mapping[str, Any]) -> RunTable:
-    """Read the records of run folders.
-
-    Args:
-        folders: The run folders.
-        filters: Key -> the value that a run must have, or a list of such values. A key is one of a row, or a dotted
-            key of the configuration.
-
-    Raises:
-        ConfigError: No run has such a key.
-    """
-    rows: list[Row] = []
-    left_out: dict[Path, str] = {}
-    known: set[str] = set()
-    for folder in folders:
-        try:
-            record = read_record(folder)
-            check_tested(folder, record)
-        except RunFolderError as error:
-            left_out[folder] = str(error)
-            continue
-        row = _row(folder, record)
-        found = {key: _value(key, row, record.config) for key in filters}
-        known |= {key for key, values in found.items() if values}
-        if all(values and _fits(values[0], filters[key]) for key, values in found.items()):
-            rows.append(row)
-    unknown = [key for key in filters if key not in known]
-    if unknown and len(left_out) < len(folders):
-        raise ConfigError(
-            f"no run has a key {unknown[0]}. Known: {', '.join(_row_keys())}, and keys of the configuration such as "
-            "train.steps."
-        )
-    return RunTable(rows, left_out)
-
-
-def _row(folder: Path, record: RunRecord) -> Row:
-    test, val = record.test, record.val
-    values = (
-        folder, record.name, record.experiment, record.algorithm, record.dataset, record.model, record.task.n_way,
-        record.task.k_shot, record.seed, record.status, record.steps, None if test is None else test.metric,
-        None if test is None else test.mean, None if test is None else test.ci95, None if val is None else val.mean,
-        record.seconds,
-    )  # fmt: skip
-    return dict(zip(_row_keys(), values, strict=True))
-
-
-def _row_keys() -> tuple[str, ...]:
-    return (
-        "folder", "name", "experiment", "algorithm", "dataset", "model", "n_way", "k_shot", "seed", "status", "steps",
-        "metric", "test", "ci95", "val", "seconds",
-    )  # fmt: skip
-
-
-def _value(key: str, row: Row, config: Mapping[str, Any]) -> list[Any]:
-    """The value of a key in a list; an empty list where there is no such key."""
-    return [row[key]] if key in row else at_key(config, key)
-
-
-def _fits(value: Any, wanted: Any) -> bool:
-    if isinstance(value, list) and isinstance(wanted, str):  # such as tags
-        return wanted in value
-    return value in wanted if isinstance(wanted, (list, tuple, set, range)) else bool(value == wanted)
 
 
 def _score(row: Row) -> str:

@@ -125,6 +125,21 @@ def test_a_setting_is_a_column_and_folders_are_listed_alone(outputs: Path, capsy
     assert capsys.readouterr().out.splitlines()[0] == "outputs/first"
 
 
+def test_a_name_that_neither_a_run_nor_the_configuration_has_is_warned_of_with_the_nearest(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["algorithm=mmal"], ["algorithm=maml,mmal", "--json"]):
+        assert main(["ls", *words]) == 0
+        error = capsys.readouterr().err
+        assert error.startswith(
+            "warning: algorithm=mmal: no run has it, and there is no such file of algorithm. Did you"
+        )
+        assert "mean maml? The runs have maml." in error
+    for word in ("algorithm=proto_net", "name=mine", "state=damaged", "seed=7", "algorithm=null"):
+        assert main(["ls", word]) == 0
+        assert capsys.readouterr().err == ""
+
+
 def test_nothing_found_is_said_with_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +151,9 @@ def test_nothing_found_is_said_with_what_to_do(
     assert capsys.readouterr().out == "no run, sweep or search in outputs; `metaexp train` makes one\n"
     write_run(tmp_path / "a run")
     assert main(["ls", str(tmp_path), "train.steps=7"]) == 0
-    assert "has train.steps=7; `metaexp ls` without filters lists all" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "has train.steps=7; `metaexp ls` without filters lists all" in shown.out
+    assert shown.err == ""
     assert main(["ls", str(tmp_path / "nowhere")]) == 4
     assert "is not there. Give a folder of runs, such as outputs." in capsys.readouterr().err
 

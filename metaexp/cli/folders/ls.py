@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.cli.arguments import Parser, split_keys
 from metaexp.core.terminal_text import print_text
-from metaexp.folders.filters import check_key, parse_filters
+from metaexp.folders.filters import check_key, parse_filters, passing, unknown_values
 from metaexp.folders.listing import format_rows, list_rows, paths_of, sort_rows, to_json
 
 _DESCRIPTION = """\
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str]) -> int:
     places, words = split_arguments(options.words)
     filters = parse_filters(words)
     looked_in = places or [place for place in [default_place()] if place.exists()]  # before the first run there is none
-    rows = list_rows(looked_in, filters, with_jobs=options.jobs)
+    everything = list_rows(looked_in, with_jobs=options.jobs or bool(filters))
+    rows = passing(everything, filters)
+    for line in unknown_values(everything, filters):
+        print_text(f"warning: {line}", file=sys.stderr)
     for key in [options.sort, *options.show]:
         check_key(rows, key)
     rows = sort_rows(rows, options.sort, reverse=options.reverse)
