@@ -36,7 +36,8 @@ class Dataset(ABC):
     varied_ways: bool = False
     """Whether episodes differ in the number of classes, so that algorithms with an output for each cannot be used."""
     val_in_train: bool = False
-    """Whether the classes of validation are trained on, too. Then validation does not test new classes."""
+    """Whether the classes of validation, or in regression its tasks, are trained on, too. Then validation does not test
+    new ones, and a run must choose nothing by it (``eval.weights=last``). Records say so."""
     equal_classes: bool = False
     """Whether all classes have as many examples as :meth:`capacity` says, so that a split's examples can be counted."""
     reads_cache: bool = False

@@ -170,6 +170,8 @@ class RunRecord:
     data_hash: str | None = None
     training_classes: list[str] = field(default_factory=list, metadata=ADDED)
     """Identifiers of the classes that it or its initial weights were trained on: digests of names and examples."""
+    val_in_train: bool = field(default=False, metadata=ADDED)
+    """Whether the dataset says that it trains on what it validates on; false in older records."""
     val_classes_trained: int = field(default=0, metadata=ADDED)
     """How many classes of validation are among them; 0 in older records."""
     episode_bank: str | None = None

@@ -103,7 +103,10 @@ def build(
     dataset = dataset or load_dataset(settings, compute, progress)
     check_tasks(settings, dataset)
     shape, n_episodes = settings.task.shape, settings.train.eval_episodes
-    check_episodes(dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes)
+    check_episodes(
+        dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes,
+        val_in_train=says_val_in_train(settings),
+    )  # fmt: skip
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface, begins=draws_weights)
@@ -130,6 +133,15 @@ def build(
             initial_weights=taken,
             trained_before=trained_before,
         )
+
+
+def says_val_in_train(settings: Settings) -> bool:
+    """Return whether the dataset says that it trains on what it validates on.
+
+    Args:
+        settings: The checked configuration.
+    """
+    return make(settings.dataset, Dataset).val_in_train  # type: ignore[type-abstract]
 
 
 def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:

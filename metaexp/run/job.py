@@ -267,6 +267,7 @@ def continued_record(before: RunRecord, fresh: RunRecord) -> RunRecord:
         parent=before.parent,
         initial_weights=before.initial_weights or fresh.initial_weights,
         training_classes=sorted({*before.training_classes, *fresh.training_classes}),
+        val_in_train=before.val_in_train or fresh.val_in_train,
         val_classes_trained=max(before.val_classes_trained, fresh.val_classes_trained),
         versions=before.versions,
     )

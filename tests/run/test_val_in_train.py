@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -14,6 +14,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.data.base import Dataset
 from metaexp.doctor.dataset import splits
+from metaexp.run.job import run_job
 
 DATASET = ["dataset=omniglot", "dataset.split=vinyals_trainval", "dataset.stand_in=true", "dataset.stand_in_images=5"]
 RUN = [
@@ -67,6 +68,25 @@ def test_a_run_trains_on_both_and_can_neither_calibrate_nor_be_tested_with_other
     assert "eval.weights has no effect on an evaluation" in capsys.readouterr().err
     with pytest.raises(mx.ConfigError, match="cannot calibrate prediction sets for new classes"):
         run.calibrate(0.9, episodes=20)
+
+
+def test_own_data_that_validate_on_training_tasks_say_so_in_the_record(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    episodes = tiny.LineTasks.episodes
+    for_val = {"train": "train", "val": "train", "test": "test"}
+    monkeypatch.setattr(
+        tiny.LineTasks, "episodes", lambda self, split, indices: episodes(self, for_val[split], indices)
+    )
+    with pytest.raises(mx.ConfigError, match="same episodes for validation as for training.* val_in_train = True"):
+        run_job(tiny.settings(tmp_path / "silent", eval__weights="last"))
+    monkeypatch.setattr(tiny.Lines, "val_in_train", True)
+    with pytest.raises(mx.ConfigError, match="so validation cannot choose: eval.weights=best"):
+        tiny.settings(tmp_path / "best")
+    done = run_job(tiny.settings(tmp_path / "said", eval__weights="last"))
+    assert done.record.val_in_train
+    assert main(["show", str(done.folder)]) == 0
+    assert "validation (trained on)" in capsys.readouterr().out
 
 
 def test_the_data_can_be_looked_at_and_examined(capsys: pytest.CaptureFixture[str]) -> None:

@@ -255,6 +255,12 @@ def _check_channels(name: str, pixels: Pixels, n_channels: int) -> None:
         )
 
 
+_ON_PURPOSE = (
+    " If validation is to be on training classes, set val_in_train = True in the class of the dataset, and give it to "
+    "ClassDataset. Then validation chooses nothing (eval.weights=last)."
+)
+
+
 def _check(
     name: str,
     examples: Tensor,
@@ -276,7 +282,10 @@ def _check(
             if c not in classes:
                 raise DataError(f"{name}: class {c} of the {split} split has no examples.")
             if c in owner and not (val_in_train and (owner[c], split) == ("train", "val")):
-                raise DataError(f"{name}: class {c} is in {owner[c]} and again in {split}; splits must not overlap.")
+                said = "" if (owner[c], split) != ("train", "val") else _ON_PURPOSE
+                raise DataError(
+                    f"{name}: class {c} is in {owner[c]} and again in {split}; splits must not overlap.{said}"
+                )
             owner[c] = split
     square = examples.dim() == 4 and examples.shape[-1] == examples.shape[-2]
     if rotations.kind != "none" and not square:

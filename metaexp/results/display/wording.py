@@ -76,9 +76,11 @@ def format_marked(reference: Reference | None) -> str:
 
 
 def name_validation(record: RunRecord) -> str:
-    """Return the word for a run's validation, which says so if classes of it were trained on."""
+    """Return the word for a run's validation, which says so if it, or classes of it, were trained on."""
     trained = record.val_classes_trained
-    return f"validation ({counted(trained, 'class')} trained on)" if trained else "validation"
+    if trained:
+        return f"validation ({counted(trained, 'class')} trained on)"
+    return "validation (trained on)" if record.val_in_train else "validation"
 
 
 def format_published(record: RunRecord) -> str:

@@ -22,11 +22,18 @@ _ROUNDING: Final = 1e-4
 
 
 def check_episodes(
-    dataset: MetaDataset, name: str, shape: TaskShape, seed: int, device: torch.device, n_episodes: int = _N_EPISODES
+    dataset: MetaDataset,
+    name: str,
+    shape: TaskShape,
+    seed: int,
+    device: torch.device,
+    n_episodes: int = _N_EPISODES,
+    *,
+    val_in_train: bool = False,
 ) -> None:
     """Refuse own data whose episodes are others when they are asked for again or alone, or the same in two splits.
 
-    No test episode is looked at.
+    No test episode is looked at. Data that say so may train on their validation episodes.
 
     Args:
         dataset: The data, loaded.
@@ -35,6 +42,7 @@ def check_episodes(
         seed: Their seed.
         device: Where the data are.
         n_episodes: How many validation episodes the run asks for. Data may have no more.
+        val_in_train: Whether the data say that they train on validation episodes, see :class:`Dataset`.
 
     Raises:
         ConfigError: The episodes are not functions of seed, split and index.
@@ -58,10 +66,12 @@ def check_episodes(
             f"dataset={name} gives another episode where it is asked for alone than among others, so that "
             f"device.task_chunk would decide what is tested. {_ADVICE}"
         )
-    if train is not None and all(map(_are_equal, _tensors(found), _tensors(train))):
+    if train is not None and not val_in_train and all(map(_are_equal, _tensors(found), _tensors(train))):
         raise ConfigError(
             f"dataset={name} gives the same episodes for validation as for training where their seed is the same, so "
-            f"it passes over the split: the test tasks would be those that chose the weights. {_ADVICE}"
+            f"it passes over the split: the test tasks would be those that chose the weights. {_ADVICE} If validation "
+            "is to be on training data, set val_in_train = True in the class of the dataset; then validation chooses "
+            "nothing (eval.weights=last)."
         )
 
 

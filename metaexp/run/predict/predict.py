@@ -23,7 +23,7 @@ from metaexp.data.regression.scales import Scales
 from metaexp.models.torch_settings import standard_settings
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, read_record
-from metaexp.run.build import load_examples
+from metaexp.run.build import load_examples, says_val_in_train
 from metaexp.run.evaluation.evaluate import edited_code
 from metaexp.run.evaluation.selection import apply_weights, selected
 from metaexp.run.folder import RunFolder, existing
@@ -129,7 +129,7 @@ def calibrate_run(
         DataError: The data are not there.
     """
     check_level(level, n_episodes)
-    if make(settings.dataset, Dataset).val_in_train:  # type: ignore[type-abstract]
+    if says_val_in_train(settings):
         raise ConfigError(
             f"the run trained on the validation classes of dataset={settings.dataset_name}, so they cannot calibrate "
             "prediction sets for new classes. Leave the sets out, or train on a split with new validation classes."

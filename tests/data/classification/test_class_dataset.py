@@ -106,7 +106,11 @@ def test_classes_of_validation_may_be_trained_on_where_that_is_said_and_those_of
         ClassDataset(ORIGIN, grey([1, 2, 3]), {"a": 2, "b": 1}, splits, val_in_train=True)
 
     made(train=["a", "b"], val=["b"])
-    with pytest.raises(DataError, match="class b is in train and again in test"):
+    with pytest.raises(
+        DataError, match=r"class b is in train and again in val; .* set val_in_train = True in the class"
+    ):
+        ClassDataset(ORIGIN, grey([1, 2, 3]), {"a": 2, "b": 1}, {"train": ["a", "b"], "val": ["b"]})
+    with pytest.raises(DataError, match="class b is in train and again in test; splits must not overlap.$"):
         made(train=["a", "b"], val=["a"], test=["b"])
     with pytest.raises(DataError, match="class a is in val and again in test"):
         made(train=["b"], val=["a"], test=["a"])

@@ -21,7 +21,13 @@ Change = Callable[[Tensor], Tensor]
 
 
 def check(
-    tiny: ModuleType, change: Change = lambda y: y, split: Split | None = None, offset: float = 0.0, n_episodes: int = 9
+    tiny: ModuleType,
+    change: Change = lambda y: y,
+    split: Split | None = None,
+    offset: float = 0.0,
+    n_episodes: int = 9,
+    *,
+    val_in_train: bool = False,
 ) -> None:
     """Check data whose queries are changed (T, 4, 1), or that are always those of one split; with large numbers."""
 
@@ -41,7 +47,7 @@ def check(
 
     data = tiny.LoadedLines(None, "a")
     data.tasks = lambda shape, seed: Source(seed)
-    check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"), n_episodes)
+    check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"), n_episodes, val_in_train=val_in_train)
 
 
 def test_addressed_episodes_are_taken_and_leave_the_generator_as_it_is(tiny: ModuleType) -> None:
@@ -75,6 +81,11 @@ def test_episodes_of_large_numbers_that_hardly_differ_are_not_the_same(tiny: Mod
         check(tiny, split="train", offset=1e5)
 
 
-def test_data_that_pass_over_the_split_are_refused(tiny: ModuleType) -> None:
-    with pytest.raises(ConfigError, match="gives the same episodes for validation as for training"):
+def test_data_that_pass_over_the_split_are_refused_unless_they_say_that_they_validate_on_it(tiny: ModuleType) -> None:
+    with pytest.raises(
+        ConfigError, match="gives the same episodes for validation as for .* set val_in_train = True in"
+    ):
         check(tiny, split="train")
+    check(tiny, split="train", val_in_train=True)
+    with pytest.raises(ConfigError, match="gives other episodes when the same ones are asked for again"):
+        check(tiny, lambda y: y + torch.randn_like(y), val_in_train=True)
