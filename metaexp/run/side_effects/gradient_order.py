@@ -13,6 +13,7 @@ from torch import Tensor
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.types import Episode, map_tensors
 from metaexp.doctor.gradients import InnerGradients, slope_by_differences
+from metaexp.doctor.low_precision import LowPrecision
 from metaexp.doctor.subject import gradient_of
 from metaexp.models.checks.made_again import is_foreign
 
@@ -66,8 +67,10 @@ def warn_of_order(algorithm: Algorithm, first_task: Callable[[], Episode]) -> No
 
 def _shown(algorithm: Algorithm, task: Episode) -> list[bool | None]:
     """What ``first_order`` must be, by what is measured; an empty list if that is not certain."""
-    with InnerGradients() as taken:
+    with InnerGradients() as taken, LowPrecision() as low:
         gradient = gradient_of(algorithm, task, 1)
+    if low.dtype is not None:  # then slopes are not those of finite differences
+        return []
     has_inner = taken.calls > 1  # the outer one is counted, too
     error = _slope_error(algorithm, task, gradient)
     if error < _EXACT:
