@@ -95,3 +95,12 @@ def test_the_gradient_of_each_parameter_is_compared(
         with pytest.raises(SystemExit, match=f"{name}: the gradients of {parameter} differ by 1.0e-06"):
             learners.check_equal(name, pair)
         wrong.remove()
+
+
+def test_only_columns_of_sentences_and_of_names_are_wide() -> None:
+    rules = (ROOT / "docs/_site/site.css").read_text().split("}")
+    wide = [rule for rule in rules if "min-width" in rule]
+    assert len(wide) == 3
+    for rule in wide:
+        selector = rule.partition("{")[0]
+        assert "td:first-child" in selector or ':not([style*="right"])' in selector, selector
