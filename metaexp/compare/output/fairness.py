@@ -60,7 +60,8 @@ def format_two_seeds(table: Table) -> list[str]:
     two = [row.name for row in table.rows if len(row.runs) == 2]
     if not two:
         return []
-    subject, those = (f"{two[0]} has", "its") if len(two) == 1 else ("Some rows have", "their")
+    several = "All rows have" if len(two) == len(table.rows) else "Some rows have"
+    subject, those = (f"{two[0]} has", "its") if len(two) == 1 else (several, "their")
     return [f"{subject} two seeds. Two say little about how much seeds differ, so {those} intervals are wide."]
 
 

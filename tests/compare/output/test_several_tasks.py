@@ -84,7 +84,8 @@ def test_a_line_of_one_point_shows_its_interval() -> None:
             {"maml": 2, "proto_net": 3},
             "MAML has two seeds. Two say little about how much seeds differ, so its intervals",
         ),
-        ({"maml": 2, "proto_net": 2}, "Some rows have two seeds. Two say little .* so their intervals are wide"),
+        ({"maml": 2, "proto_net": 2}, "All rows have two seeds. Two say little .* so their intervals are wide"),
+        ({"maml": 2, "anil": 2, "proto_net": 3}, "Some rows have two seeds."),
         ({"maml": 1, "proto_net": 3}, ""),
     ],
 )
