@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import random
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from pure_tasks import Pure, step
@@ -14,6 +17,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.inner import gradient_step
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
+from metaexp.doctor.subject import random_states
 from metaexp.run.side_effects.gradient_order import warn_of_order
 
 
@@ -78,6 +82,59 @@ class Rounds(Descends):
         return (super().outputs(params, x) + 1000).float().to(x.dtype) - 1000
 
 
+class DrawsByItself(Descends):
+    """Its generator is none that is seeded, so that each computation of a task has other noise."""
+
+    def predict(self, adapted: dict[str, Tensor], x: Tensor) -> Tensor:
+        if not hasattr(self, "rng"):
+            self.rng = np.random.default_rng(0)
+        return self.outputs(adapted, x) + self.rng.normal()
+
+
+class Scaled(Descends):
+    """The loss is near a number that does not depend on the weights, or is not finite."""
+
+    factor, offset = 1e-9, 1.0
+
+    def predict(self, adapted: dict[str, Tensor], x: Tensor) -> Tensor:
+        return self.factor * self.outputs(adapted, x) + self.offset
+
+
+class GivesNan(Scaled):
+    factor = math.nan
+
+
+class GivesInfinity(Scaled):
+    factor = math.inf
+
+
+class Rounded(Descends):
+    """A straight-through estimator beside the second derivatives, which it keeps."""
+
+    def predict(self, adapted: dict[str, Tensor], x: Tensor) -> Tensor:
+        out = self.outputs(adapted, x)
+        return out + ((out * 4).round() / 4 - out).detach()
+
+
+class LearnsRates(Descends):
+    """Its learning rates begin at zero, where the first inner steps have no second derivatives."""
+
+    def __init__(self, steps: int, is_first_order: bool, says: bool | None) -> None:
+        super().__init__(steps, is_first_order, says)
+        self.lr = nn.Parameter(torch.zeros(()))
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        params = {"hidden": self.hidden, "out": self.out}
+        for _ in range(self.steps):
+            params = gradient_step(
+                lambda p: self.loss(self.outputs(p, support.x), support.y),
+                params,
+                dict.fromkeys(params, self.lr),
+                self.is_first_order,
+            )
+        return params
+
+
 class Noisy(Descends):
     def outputs(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         return nn.functional.dropout(super().outputs(params, x), 0.3, training=self.training)
@@ -100,7 +157,12 @@ def said(algorithm: Algorithm, caplog: pytest.LogCaptureFixture, tiny: ModuleTyp
     [
         (2, True, True, "it leaves second derivatives out, or detaches something else. To keep them, take inner"),
         (2, False, False, "it has second derivatives. If that is meant, let first_order return False"),
-        (0, True, None, "no inner gradient is taken. If that is meant, let first_order return None"),
+        (
+            0,
+            True,
+            None,
+            "torch takes no inner gradient. If the code computes none by itself either, let first_order return",
+        ),
     ],
 )
 def test_a_false_claim_is_warned_of_and_a_true_one_is_not(
@@ -123,6 +185,29 @@ def test_what_is_not_certain_is_not_said(tiny: ModuleType, caplog: pytest.LogCap
     assert said(Anneals(2, False, True), caplog, tiny) == ""
     assert said(Rounds(2, False, False), caplog, tiny) == ""
     assert said(Pure(), caplog, tiny) == ""
+
+
+@pytest.mark.parametrize("cls", [DrawsByItself, Scaled, GivesNan, GivesInfinity, Rounded, LearnsRates])
+def test_a_true_claim_is_not_warned_of_where_finite_differences_tell_nothing(
+    caplog: pytest.LogCaptureFixture, cls: type[Descends]
+) -> None:
+    x = torch.linspace(-1, 1, 6).reshape(1, 6, 1)
+    task = Episode(Examples(x, x, 0), Examples(x, x, 0))
+    for is_first_order in (True, False):
+        warn_of_order(cls(2, is_first_order, is_first_order), lambda: task)
+        assert caplog.text == ""
+    warn_of_order(Descends(2, True, False), lambda: task)
+    assert "it leaves second derivatives out" in caplog.text
+
+
+def test_global_generators_stay_where_they_are_if_making_a_task_draws() -> None:
+    def drawing() -> Episode:
+        x = torch.rand(1, 6, 1) * float(np.random.rand()) * random.random()
+        return Episode(Examples(x, x, 0), Examples(x, x, 0))
+
+    before = random_states()
+    warn_of_order(Noisy(2, True, False), drawing)
+    assert random_states() == before
 
 
 def test_code_that_takes_float32_only_is_not_judged(caplog: pytest.LogCaptureFixture) -> None:
