@@ -146,6 +146,18 @@ def test_a_runs_page_gives_the_command_the_steps_and_the_figures(docs: Path) -> 
     assert "| Commit | `aaaaaaaaaaaa` |" in page
 
 
+def test_a_runs_page_has_large_counts_with_commas(record: RunRecord, tmp_path: Path) -> None:
+    assert record.test is not None
+    test = dataclasses.replace(record.test, n_episodes=10_000)
+    many = dataclasses.replace(record, test=test, episodes_per_second=23_041.2)
+    folder = tmp_path / "results" / record.name
+    folder.mkdir(parents=True)
+    write_record(many, folder)
+    page = generate(Documentation(folder.parent, None))[folder / "README.md"]
+    assert "| Test episodes | 10,000 |" in page
+    assert "| Training episodes per second | 23,041 |" in page
+
+
 def test_a_run_on_another_task_is_shown_without_the_published_number(record: RunRecord) -> None:
     assert wording.format_published(record) == "98.7 ± 0.4 %"
     assert wording.format_published(dataclasses.replace(record, deviations=["task.k_shot=10"])) == wording.NOTHING
@@ -206,6 +218,11 @@ def test_a_cell_cannot_break_the_table() -> None:
 )
 def test_times_are_printed_in_a_fitting_unit(seconds: float | None, words: str) -> None:
     assert wording.format_time(seconds) == words
+
+
+@pytest.mark.parametrize(("rate", "words"), [(None, "-"), (7.412, "7.41"), (99.94, "99.9"), (3200.4, "3,200")])
+def test_rates_have_no_powers_of_ten(rate: float | None, words: str) -> None:
+    assert wording.format_throughput(rate) == words
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,11 @@ from metaexp.compare.output.wording import (
     format_rank,
     format_required_sample,
     format_seeds,
-    format_throughput,
 )
 from metaexp.compare.statistics.pairs import Estimate
 from metaexp.core.counted import counted
 from metaexp.core.metric import format_metric_name
-from metaexp.results.display.wording import NOTHING, format_times
+from metaexp.results.display.wording import NOTHING, format_throughput, format_times
 
 _MOST_COLUMNS = 8
 """Rows that fit beside each other, with their names above, on a printed page."""

@@ -88,11 +88,6 @@ def format_count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f}"
 
 
-def format_throughput(value: float | None) -> str:
-    """Return episodes per second with three digits."""
-    return NOTHING if value is None else (f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
-
-
 def format_required_sample(pair: Pair) -> str:
     """Return the sample that would show the difference of an open pair, or what a pair lacks for a verdict."""
     if not pair.difference.over_seeds:

@@ -152,6 +152,11 @@ def format_times(seconds: Sequence[float | None]) -> list[str]:
     return [NOTHING if each is None else f"{_two_digits(each / size)} {unit}" for each in seconds]
 
 
+def format_throughput(value: float | None) -> str:
+    """Return episodes per second: with commas and without decimals, or with three digits below 100."""
+    return NOTHING if value is None else (f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
+
+
 def _two_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 10.0 else f"{value:.2g}"
 
