@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -313,6 +314,17 @@ def test_a_value_that_no_run_can_have_is_warned_of_with_the_nearest(outputs: Pat
         with pytest.warns(UserWarning, match=said) as heard:
             mx.runs(outputs, **filters)
         assert [warning.filename for warning in heard] == [__file__]
+
+
+@pytest.mark.parametrize("kind", [np.array, frozenset, iter, lambda seeds: dict.fromkeys(seeds).keys()])
+def test_several_values_may_be_in_any_collection(outputs: Path, kind: Callable[[list[int]], Any]) -> None:
+    assert [row["seed"] for row in mx.runs(outputs, seed=kind([3, 4]))] == [3, 4]
+    assert [row["seed"] for row in mx.runs(outputs, seed=kind([4, 5]))] == [4]
+
+
+def test_a_path_is_a_text(outputs: Path, recwarn: pytest.WarningsRecorder) -> None:
+    assert len(mx.runs(outputs, folder=Path("nowhere"))) == 0
+    assert not recwarn.list
 
 
 def test_a_value_that_a_run_may_have_another_day_is_not_warned_of(

@@ -47,7 +47,7 @@ def format_unknown(key: str, value: Any, present: Sequence[Any], names: Mapping[
             return ""
         near = format_nearest(str(value), dict.fromkeys([*shown, *names[key]]))
         return f"{key}={format_setting(value)}: no run has it, and there is no such file of {key}.{near} {have} {_OWN}"
-    is_text = isinstance(value, str)
+    is_text = isinstance(value, (str, Path))
     is_usual = any(isinstance(item, list) or isinstance(item, (str, Path)) == is_text for item in there)
     if value is None or is_usual or not there:
         return ""

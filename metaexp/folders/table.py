@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,6 +35,7 @@ def read_table(folders: Sequence[Path], filters: Mapping[str, Any]) -> RunTable:
     Raises:
         ConfigError: No run has such a key, or there is no such status.
     """
+    filters = {key: _plain(wanted) for key, wanted in filters.items()}
     rows: list[Row] = []
     left_out: dict[Path, str] = {}
     seen: dict[str, list[Any]] = {key: [] for key in filters}
@@ -85,8 +86,16 @@ def _values(key: str, row: Row, config: Mapping[str, Any]) -> list[Any]:
     return found
 
 
+def _plain(wanted: Any) -> Any:
+    """A filter in types that compare: a list for an array, a frozenset, a generator and the like."""
+    if hasattr(wanted, "tolist"):  # of numpy, torch and pandas
+        return wanted.tolist()
+    is_one = isinstance(wanted, (str, bytes, Mapping, range)) or not isinstance(wanted, Iterable)
+    return wanted if is_one else list(wanted)
+
+
 def _several(wanted: Any) -> list[Any]:
-    return list(wanted) if isinstance(wanted, (list, tuple, set, range)) else [wanted]
+    return list(wanted) if isinstance(wanted, (list, tuple, range)) else [wanted]
 
 
 def _fits(value: Any, wanted: Any) -> bool:
