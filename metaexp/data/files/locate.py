@@ -48,14 +48,14 @@ def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = 
         MissingDataError: It is not there; the message says so if the current folder has it.
     """
     path = named_path(folder, key, value)
-    if {"file": path.is_file, "folder": path.is_dir}.get(kind, path.exists)():
+    if _is_there(path, kind):
         return path
     looked_for = path.absolute()
-    near = _nearest(folder, Path(value).expanduser())
+    near = _nearest(folder, Path(value).expanduser(), kind)
     hint = f" Did you mean {shlex.quote(f'{key}={near}')}?" if near else ""
     message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}.{hint} {give}"
     here = Path(value).absolute()
-    if here == looked_for or not here.exists():
+    if here == looked_for or not _is_there(here, ""):
         raise MissingDataError(message)
     raise MissingDataError(
         f"{message} The current folder has {value}, but relative paths begin at paths.data, which is "
@@ -63,20 +63,29 @@ def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = 
     )
 
 
-def _nearest(folder: Path, value: Path) -> Path | None:
+def _is_there(path: Path, kind: str) -> bool:
+    """Whether there is a ``file`` or ``folder`` at ``path``; if ``kind`` is empty, one of both."""
+    try:
+        return {"file": path.is_file, "folder": path.is_dir}.get(kind, path.exists)()
+    except OSError:  # such as a name of more letters than the system has
+        return False
+
+
+def _nearest(folder: Path, value: Path, kind: str) -> Path | None:
     """Return the path that is there and differs from ``value`` in one name, which is alike; None if there is none.
 
     Args:
         folder: Where a relative path begins.
         value: A path that is not there.
+        kind: As :func:`existing_path`.
     """
     found = Path(value.anchor)
     for name in value.parts[len(found.parts) :]:
-        if not (folder / found / name).exists():
+        if not _is_there(folder / found / name, ""):
             rest = value.parts[len(found.parts) + 1 :]
             alike = get_close_matches(name, _names(folder / found), n=3, cutoff=0.7)
             paths = [Path(found, other, *rest) for other in alike]
-            return next((path for path in paths if (folder / path).exists()), None)
+            return next((path for path in paths if _is_there(folder / path, kind)), None)
         found /= name
     return None
 

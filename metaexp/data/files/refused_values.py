@@ -95,5 +95,9 @@ def has_masked(values: object) -> bool:
     import numpy as np
 
     if isinstance(values, np.ma.MaskedArray):
-        return bool(np.ma.getmaskarray(values).any())
-    return isinstance(values, (list, tuple)) and any(map(has_masked, values))
+        each_field = np.ascontiguousarray(np.ma.getmaskarray(values)).view(np.bool_)
+        return bool(each_field.any())
+    nested = (list, tuple, np.ma.MaskedArray)
+    if not isinstance(values, (list, tuple)) or not any(issubclass(kind, nested) for kind in set(map(type, values))):
+        return False
+    return any(map(has_masked, values))

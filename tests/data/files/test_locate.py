@@ -44,7 +44,7 @@ def test_nothing_is_said_of_the_current_folder_where_it_was_looked_in(
 @pytest.mark.parametrize(
     ("value", "near"),
     [
-        ("leavs", "leaves"),
+        ("leavs", None),  # a folder is there, and a file is needed
         ("leaves/alpah.npz", "leaves/alpha.npz"),
         ("laeves/alpha.npz", "leaves/alpha.npz"),
         ("~/leaves/alfa.npz", "~/leaves/alpha.npz"),
@@ -96,3 +96,15 @@ def test_every_dataset_of_ones_own_says_it(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingDataError, match=r"=mine: there is no .*data/mine\. .* The current folder has mine, but"):
         mx.dataset(name, *(f"dataset.{line}" for line in given), "paths.data=data")
+
+
+def test_a_corrected_name_is_of_the_kind_that_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "images.npz").touch()
+    for value, kind, has_hint in (("images", "folder", False), ("image.npz", "file", True), ("images", "", True)):
+        with pytest.raises(MissingDataError) as caught:
+            existing_path(tmp_path, "dataset.file", value, give="Give one.", kind=kind)
+        assert ("Did you mean dataset.file=images.npz?" in str(caught.value)) is has_hint
+
+
+def test_a_name_that_no_system_allows_is_not_there(tmp_path: Path) -> None:
+    assert "there is no" in message(tmp_path, 300 * "a")
