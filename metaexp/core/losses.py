@@ -102,7 +102,13 @@ def _require_shape_of_parts(scores: torch.Size, y: Tensor) -> None:
     """Refuse scores of which the classes are not the second axis, where labels are (S, ...)."""
     if scores[:1] + scores[2:] != y.shape:
         wanted = ", ".join(map(str, (y.shape[0], "N", *y.shape[1:])))
-        advice = " scores.movedim(-1, 1) puts the classes there." if scores[:-1] == y.shape else ""
+        advice = ""
+        if y.dim() == 2 and y.shape[1] == 1:
+            advice = " If each example has one label, give y[:, 0]. If these are targets, give y.float()."
+        elif scores == y.shape:
+            advice = " If the labels are one-hot rows, give y.argmax(1). If these are targets, give y.float()."
+        elif scores[:-1] == y.shape:
+            advice = " scores.movedim(-1, 1) puts the classes there."
         raise ConfigError(
             f"scores have the shape {tuple(scores)}, and labels {tuple(y.shape)}. For these labels the loss takes "
             f"scores ({wanted}), with the classes second.{advice} For labels (M,) it takes scores (M, N)."

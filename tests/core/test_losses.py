@@ -175,6 +175,15 @@ def test_whole_numbers_are_not_outputs_of_regression(dtype: torch.dtype, mapped:
         vmap(task_loss)(scores, y) if mapped else task_loss(scores[0], y[0])
 
 
+@pytest.mark.parametrize("outputs", [1, 5])
+def test_a_column_of_whole_numbers_is_labels_or_targets(outputs: int) -> None:
+    y = torch.tensor([[1], [0], [2]])
+    with pytest.raises(ConfigError, match=r"give y\[:, 0\]\. If these are targets, give y\.float\(\)\."):
+        task_loss(torch.zeros(3, outputs), y)
+    assert task_loss(torch.zeros(3, 5), y[:, 0]).isfinite()
+    assert task_loss(torch.zeros(3, 1), y.float()).isfinite()
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize(
     ("shape", "advice"),
@@ -183,7 +192,7 @@ def test_whole_numbers_are_not_outputs_of_regression(dtype: torch.dtype, mapped:
         ((3, 5), ""),
         ((3,), ""),
         ((2, 5, 4), ""),
-        ((3, 4), ""),
+        ((3, 4), r" If the labels are one-hot rows, give y\.argmax\(1\)\. If these are targets, give y\.float\(\)\."),
     ],
 )
 def test_the_loss_says_which_scores_it_takes_for_labels_of_parts(
