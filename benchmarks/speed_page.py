@@ -6,6 +6,7 @@ python benchmarks/speed_page.py --page docs/speed.md [--check]
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ SPECIAL = {
     "maml_against_learn2learn": "MAML, against learn2learn",
 }
 """Pairs whose name is not that of an algorithm."""
+_NUMBER = re.compile(r"\d+")
 Found = Mapping[str, Any]
 
 
@@ -67,42 +69,83 @@ def runs(found: Found, validation: Found) -> str:
     rows = [
         [
             f"`{name}`",
-            NOTHING if row["loop"] is None else f"{row['loop']:.2f}",
+            NOTHING if row["loop"] is None else _spread(row["loop"], ".2f"),
             f"{validation['results'][name]['ratio']:.2f}" if name in validation["results"] else NOTHING,
-            f"{row['episodes_per_second']:,.0f}",
-            f"{row['mb_training']:,.0f} MB",
-            f"{row['mb_evaluation']:,.0f} MB",
+            _spread(row["episodes_per_second"], ",.0f"),
             f"{row['cache_seconds']:.2f} s",
         ]
         for name, row in found["results"].items()
         if row is not None
     ]
-    header = ["Experiment", "Loop / bare step", "Validation / bare passes", "Validation episodes/s", "Training"]
-    header += ["With validation", "Load data"]
+    header = ["Experiment", "Loop / bare step", "Validation / bare passes", "Validation episodes/s", "Load data"]
     goals = found["goals"]
-    first = found["first_step_seconds"]
+    first = {tracker: _spread(seconds, ".1f") for tracker, seconds in found["first_step_seconds"].items()}
     start = (
-        f"From the command to the first step: {first['files']:.1f} s without a tracker, {first['wandb']:.1f} s with "
-        f"W&B offline. Goals: {goals['start']:.0f} s, {goals['loop']} for the loop, {validation['goal']} for "
-        f"validation, and {goals['cache']} s to load prepared data."
+        f"In brackets: quartiles. From the command to the first step: {first['files']} s without a tracker, "
+        f"{first['wandb']} s with W&B offline. The demo: {_spread(found['demo_seconds'], '.0f')} s. Goals: "
+        f"{goals['start']:.0f} s to the first step, {goals['demo']:.0f} s for the demo, {goals['loop']} for the loop, "
+        f"{validation['goal']} for validation, and {goals['cache']} s to load prepared data."
+    )
+    missed = {
+        "the loop": [
+            name for name, row in found["results"].items() if row["loop"] and row["loop"]["median"] > goals["loop"]
+        ],
+        "validation": [name for name, row in validation["results"].items() if row["ratio"] > validation["goal"]],
+    }
+    start += "".join(
+        f" Above the goal for {what}: {', '.join(f'`{name}`' for name in names)}."
+        for what, names in missed.items()
+        if names
     )
     beside = f"Validation beside bare passes: {_measured(validation).replace('M', 'm', 1)}"
-    return format_table(header, rows, right=(1, 2, 3, 4, 5, 6)).strip() + f"\n\n{start} {_measured(found)} {beside}"
+    return format_table(header, rows, right=(1, 2, 3, 4)).strip() + f"\n\n{start} {_measured(found)} {beside}"
+
+
+def memory(found: Found) -> str:
+    """The most memory of each saved experiment: a line for a learner and its data, a column for a kind of task."""
+    peaks: dict[str, dict[str, float]] = {}
+    for experiment, row in found["results"].items():
+        learner, ways, shots = experiment.rsplit("_", 2)
+        peaks.setdefault(learner, {})[f"{ways}_{shots}"] = row["mb_peak"]
+    tasks = sorted(
+        {task for of in peaks.values() for task in of}, key=lambda task: [int(n) for n in _NUMBER.findall(task)]
+    )
+    rows = [
+        [f"`{learner}_...`", *(f"{of[task]:,.0f} MB" if task in of else NOTHING for task in tasks)]
+        for learner, of in peaks.items()
+    ]
+    table = format_table(["Experiment", *(f"`{task}`" for task in tasks)], rows, right=range(1, len(tasks) + 1)).strip()
+    goals = ", ".join(f"{goal:,.0f} MB for `{experiment}`" for experiment, goal in found["goals"].items())
+    return f"{table}\n\nGoal: {goals}. {_machine(found)}."
+
+
+def _spread(of: Mapping[str, float], digits: str) -> str:
+    """Return a median and its quartiles."""
+    return f"{of['median']:{digits}} ({of['low']:{digits}} to {of['high']:{digits}})"
 
 
 def _measured(found: Found) -> str:
-    of = found["machine"]
     clock = "wall-clock time" if found["clock"] == "wall" else "processor time"
     note = f"; {found['note']}" if found.get("note") else ""
-    return f"Measured with {counted(of['threads'], 'thread')} of {of['processor']}, torch {of['torch']}, {clock}{note}."
+    return f"{_machine(found)}, {clock}{note}."
+
+
+def _machine(found: Found) -> str:
+    of = found["machine"]
+    return f"Measured with {counted(of['threads'], 'thread')} of {of['processor']}, torch {of['torch']}"
 
 
 def on_page(text: str, records: Path = RECORDS) -> str:
     """Return the text of the page with the tables of the records."""
     found, again, *slower = _read(records, LEARNERS)
-    return between_markers(
-        between_markers(text, "steps", steps(found, again, slower)), "runs", runs(*_read(records, RUNS))
-    )
+    tables = {
+        "steps": steps(found, again, slower),
+        "runs": runs(*_read(records, RUNS)),
+        "memory": memory(*_read(records, ["memory"])),
+    }
+    for name, table in tables.items():
+        text = between_markers(text, name, table)
+    return text
 
 
 def _read(records: Path, names: Sequence[str]) -> list[Found]:

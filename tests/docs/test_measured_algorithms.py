@@ -34,11 +34,12 @@ def algorithms_of(record: str) -> Iterable[str | None]:
     return map(ALGORITHM_OF.get, rows(record))
 
 
+WHOLE_RUNS = ("whole_runs", "validation", "memory")
 MEASURED = {
     "benchmarks/pairs.py": lambda: load_program("benchmarks/pairs.py").PAIRS,
     **{f"records/{name}.json": functools.partial(rows, name) for name in LEARNERS},
     "benchmarks/whole_runs.py": lambda: map(ALGORITHM_OF.get, load_program("benchmarks/whole_runs.py").EXPERIMENTS),
-    **{f"records/{name}.json": functools.partial(algorithms_of, name) for name in ("whole_runs", "validation")},
+    **{f"records/{name}.json": functools.partial(algorithms_of, name) for name in WHOLE_RUNS},
 }
 """Where there is a row for each algorithm -> the algorithms that have one there, and other rows."""
 

@@ -28,7 +28,8 @@ def learners() -> ModuleType:
     ("record", "key"),
     [
         *((name, "ratio") for name in load_program("benchmarks/speed_page.py").LEARNERS),
-        ("whole_runs", "mb_training"),
+        ("whole_runs", "cache_seconds"),
+        ("memory", "mb_peak"),
         ("validation", "ratio"),
     ],
 )

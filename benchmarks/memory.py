@@ -1,0 +1,72 @@
+"""The most memory that each saved experiment on Omniglot takes, in a process of its own.
+
+Two training steps and a validation of a few tasks are run with the experiment's own settings. So the number holds for a
+whole run: later steps take the memory that the first have given back. Omniglot must lie in METAEXP_DATA or the cache.
+
+    python benchmarks/memory.py [EXPERIMENT ...] [--threads 1] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+from pathlib import Path
+from typing import Any
+
+import torch
+from own_process import experiments_parser, in_its_own_process
+from timing import save
+from whole_runs import Loop
+
+from metaexp.config.compose import Composer
+from metaexp.machine.single_rank import SINGLE
+from metaexp.run.build import set_up
+
+SAVED = Path(__file__).resolve().parents[1] / "conf" / "experiment"
+SETTING = re.compile(r"\w+_omniglot_(mlp_)?\d+way_\d+shot")
+GOALS = {"maml_omniglot_20way_5shot": 4096.0}
+"""Experiment -> the most MB that it may take."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and print; exit code 0."""
+    saved = [path.stem for path in sorted(SAVED.glob("*.yaml")) if SETTING.fullmatch(path.stem)]
+    parser = experiments_parser(__doc__, __file__, saved, threads=1, clock="wall")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.here:
+        print(json.dumps(measure(options.experiments[0], options)))
+        return 0
+    rows: dict[str, Any] = {}
+    for experiment in options.experiments:
+        given = [experiment, "--here", f"--threads={options.threads}"]
+        row = in_its_own_process(experiment, __file__, given)
+        if row is not None:
+            rows[experiment] = row
+            print(f"{experiment:48s}{row['mb_before']:8.0f} MB{row['mb_peak']:8.0f} MB", flush=True)
+    if options.output:
+        save(options.output, "memory", rows, goals=GOALS)
+    return 0
+
+
+def measure(experiment: str, options: argparse.Namespace) -> dict[str, float]:
+    """The memory of one experiment before its first step, and the most of all, in this process."""
+    overrides = [f"experiment={experiment}", "tracker=files", "device=cpu", f"device.threads={options.threads}"]
+    with set_up(Composer().settings(overrides), SINGLE, lambda _: None) as setup:
+        before = peak()
+        if setup.step is not None:
+            Loop(setup).take(2)
+        evaluator = setup.evaluator
+        evaluator.validate(setup.state.algorithm, 2 * min(evaluator.chunk, 32), lambda _: None)
+    return {"mb_before": before, "mb_peak": peak()}
+
+
+def peak() -> float:
+    """The most memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
