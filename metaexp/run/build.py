@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from metaexp.config.classes.make import make
-from metaexp.config.schema import Settings
+from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import trains_on_batches
@@ -105,7 +105,7 @@ def build(
     shape, n_episodes = settings.task.shape, settings.train.eval_episodes
     check_episodes(
         dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes,
-        val_in_train=says_val_in_train(settings),
+        val_in_train=says_val_in_train(settings.dataset),
     )  # fmt: skip
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
@@ -135,13 +135,13 @@ def build(
         )
 
 
-def says_val_in_train(settings: Settings) -> bool:
-    """Return whether the dataset says that it trains on what it validates on.
+def says_val_in_train(dataset: ClassSpec) -> bool:
+    """Return whether a dataset says that it trains on what it validates on.
 
     Args:
-        settings: The checked configuration.
+        dataset: Its section of the checked configuration.
     """
-    return make(settings.dataset, Dataset).val_in_train  # type: ignore[type-abstract]
+    return make(dataset, Dataset).val_in_train  # type: ignore[type-abstract]
 
 
 def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:

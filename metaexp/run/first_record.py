@@ -59,7 +59,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
         training_classes=trained,
-        val_in_train=says_val_in_train(settings),
+        val_in_train=says_val_in_train(settings.dataset),
         val_classes_trained=len(classes_trained_on(parts.dataset.class_ids("val"), trained)),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         training_tasks=_training_tasks(settings, parts),

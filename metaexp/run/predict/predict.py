@@ -129,7 +129,7 @@ def calibrate_run(
         DataError: The data are not there.
     """
     check_level(level, n_episodes)
-    if says_val_in_train(settings):
+    if says_val_in_train(settings.dataset):
         raise ConfigError(
             f"the run trained on the validation classes of dataset={settings.dataset_name}, so they cannot calibrate "
             "prediction sets for new classes. Leave the sets out, or train on a split with new validation classes."
