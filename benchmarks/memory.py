@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from own_process import experiments_parser, in_its_own_process
+from own_process import experiments_parser, measured
 from timing import save
 from whole_runs import Loop
 
@@ -33,19 +33,16 @@ GOALS = {"maml_omniglot_20way_5shot": 4096.0}
 def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
     saved = [path.stem for path in sorted(SAVED.glob("*.yaml")) if SETTING.fullmatch(path.stem)]
-    parser = experiments_parser(__doc__, __file__, saved, threads=1, clock="wall")
+    parser = experiments_parser(__doc__, __file__, saved, threads=1, clock=None)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     if options.here:
         print(json.dumps(measure(options.experiments[0], options)))
         return 0
     rows: dict[str, Any] = {}
-    for experiment in options.experiments:
-        given = [experiment, "--here", f"--threads={options.threads}"]
-        row = in_its_own_process(experiment, __file__, given)
-        if row is not None:
-            rows[experiment] = row
-            print(f"{experiment:48s}{row['mb_before']:8.0f} MB{row['mb_peak']:8.0f} MB", flush=True)
+    for experiment, row in measured(options, __file__, ["threads"]):
+        rows[experiment] = row
+        print(f"{experiment:48s}{row['mb_before']:8.0f} MB{row['mb_peak']:8.0f} MB", flush=True)
     if options.output:
         save(options.output, "memory", rows, goals=GOALS)
     return 0

@@ -1,4 +1,4 @@
-"""Measure each experiment in a process of its own: the options of such programs, and the call."""
+"""Measure each experiment in a process of its own: the options of such programs, and the calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from timing import CLOCKS
 
 
 def experiments_parser(
-    about: str | None, program: str, experiments: Sequence[str], *, threads: int, clock: str
+    about: str | None, program: str, experiments: Sequence[str], *, threads: int, clock: str | None
 ) -> argparse.ArgumentParser:
     """Return a parser with the experiments, and with the options of what measures them.
 
@@ -23,16 +23,32 @@ def experiments_parser(
         program: Its file.
         experiments: What it measures by default.
         threads: With how many threads by default.
-        clock: By which clock by default.
+        clock: By which clock by default; None for a program that times nothing, which has no rounds either.
     """
     parser = argparse.ArgumentParser(prog=f"python benchmarks/{Path(program).name}", description=about)
     parser.add_argument("experiments", nargs="*", default=experiments)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=threads)
-    parser.add_argument("--clock", choices=list(CLOCKS), default=clock)
+    if clock is not None:
+        parser.add_argument("--rounds", type=int, default=5)
+        parser.add_argument("--clock", choices=list(CLOCKS), default=clock)
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def measured(options: argparse.Namespace, program: str, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Measure each experiment of the options in turn, and yield it with what the program printed of it.
+
+    Args:
+        options: The options of :func:`experiments_parser`.
+        program: The file of the program, which prints the row of one experiment where it is called with ``--here``.
+        names: The options that it must have there, too.
+    """
+    given = [f"--{name}={getattr(options, name)}" for name in names]
+    for experiment in options.experiments:
+        row = in_its_own_process(experiment, program, [experiment, "--here", *given])
+        if row is not None:
+            yield experiment, row
 
 
 def in_its_own_process(

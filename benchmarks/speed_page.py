@@ -75,7 +75,6 @@ def runs(found: Found, validation: Found) -> str:
             f"{row['cache_seconds']:.2f} s",
         ]
         for name, row in found["results"].items()
-        if row is not None
     ]
     header = ["Experiment", "Loop / bare step", "Validation / bare passes", "Validation episodes/s", "Load data"]
     goals = found["goals"]

@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 import torch
-from own_process import experiments_parser, in_its_own_process
+from own_process import experiments_parser, measured
 from timing import compare, save
 from torch import Tensor
 from whole_runs import EXPERIMENTS
@@ -41,12 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(measure(options.experiments[0], options)))
         return 0
     rows: dict[str, Any] = {}
-    for experiment in options.experiments:
-        given = [f"--{name}={getattr(options, name)}" for name in ("episodes", "rounds", "threads", "clock")]
-        row = in_its_own_process(experiment, __file__, [experiment, "--here", *given])
-        if row is not None:
-            rows[experiment] = row
-            print(f"{experiment:40s}{row['ratio']:8.3f}  (quartiles {row['low']:.3f} to {row['high']:.3f})", flush=True)
+    for experiment, row in measured(options, __file__, ["episodes", "rounds", "threads", "clock"]):
+        rows[experiment] = row
+        print(f"{experiment:40s}{row['ratio']:8.3f}  (quartiles {row['low']:.3f} to {row['high']:.3f})", flush=True)
     if options.output:
         save(options.output, "validation", rows, clock=options.clock, goal=GOAL, episodes=options.episodes)
     return 0

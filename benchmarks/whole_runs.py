@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from own_process import experiments_parser, in_its_own_process
+from own_process import experiments_parser, measured
 from timing import CLOCKS, save
 
 from metaexp.config.compose import Composer
@@ -100,14 +100,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     print(f"{'':40s}{'loop':>8s}{'episodes/s':>12s}{'cache':>9s}")
     rows: dict[str, Any] = {}
-    for experiment in options.experiments:
-        rows[experiment] = row = in_its_own_process(experiment, __file__, same_options(experiment, options))
-        if row is not None:
-            print(
-                f"{experiment:40s}{row['loop']['median'] if row['loop'] else 0:8.3f}"
-                f"{row['episodes_per_second']['median']:12.1f}{row['cache_seconds']:7.2f} s",
-                flush=True,
-            )
+    for experiment, row in measured(options, __file__, ["steps", "rounds", "threads", "clock"]):
+        rows[experiment] = row
+        print(
+            f"{experiment:40s}{row['loop']['median'] if row['loop'] else 0:8.3f}"
+            f"{row['episodes_per_second']['median']:12.1f}{row['cache_seconds']:7.2f} s",
+            flush=True,
+        )
     start = {tracker: time_to_first_step(*overrides) for tracker, overrides in TRACKERS.items()}
     for tracker, seconds in start.items():
         print(f"first step with {tracker}: {seconds['median']:.2f} s, goal {GOALS['start']:.0f} s")
@@ -117,12 +116,6 @@ def main(arguments: list[str] | None = None) -> int:
         once = {"first_step_seconds": start, "demo_seconds": demo}
         save(options.output, "whole_runs", rows, clock=options.clock, goals=GOALS, note=options.note, **once)
     return 0
-
-
-def same_options(experiment: str, options: argparse.Namespace) -> list[str]:
-    """The arguments that measure one experiment in the process that has them."""
-    given = [f"--{name}={getattr(options, name)}" for name in ("steps", "rounds", "threads", "clock")]
-    return [experiment, "--here", *given]
 
 
 def measure(experiment: str, options: argparse.Namespace) -> dict[str, Any]:
