@@ -51,6 +51,7 @@ class Parts:
         optimizer: None for an algorithm without parameters, which is not trained.
         schedule: The learning rate of every step.
         clip: What limits gradients.
+        val_in_train: Whether the dataset says that it trains on what it validates on.
         initial_weights: What was taken from the file of ``model.weights``; None where nothing was.
         trained_before: Identifiers of the classes that the run's initial weights, those of another run, were trained
             on.
@@ -65,6 +66,7 @@ class Parts:
     optimizer: torch.optim.Optimizer | None
     schedule: Schedule
     clip: Clip
+    val_in_train: bool
     initial_weights: InitialWeights | None = None
     trained_before: Sequence[str] = ()
 
@@ -103,10 +105,10 @@ def build(
     dataset = dataset or load_dataset(settings, compute, progress)
     check_tasks(settings, dataset)
     shape, n_episodes = settings.task.shape, settings.train.eval_episodes
+    val_in_train = says_val_in_train(settings.dataset)
     check_episodes(
-        dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes,
-        val_in_train=says_val_in_train(settings.dataset),
-    )  # fmt: skip
+        dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes, val_in_train=val_in_train
+    )
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface, begins=draws_weights)
@@ -130,6 +132,7 @@ def build(
             optimizer=make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
             schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
             clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
+            val_in_train=val_in_train,
             initial_weights=taken,
             trained_before=trained_before,
         )

@@ -17,7 +17,7 @@ from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
 from metaexp.results.provenance import git_state, sources_digest, versions
 from metaexp.results.record import Reference, RunRecord, Task, read_record
-from metaexp.run.build import Parts, TrainingSetup, says_val_in_train
+from metaexp.run.build import Parts, TrainingSetup
 from metaexp.run.checkpoint import Checkpoint
 from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.differences import with_differences
@@ -59,7 +59,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
         training_classes=trained,
-        val_in_train=says_val_in_train(settings.dataset),
+        val_in_train=parts.val_in_train,
         val_classes_trained=len(classes_trained_on(parts.dataset.class_ids("val"), trained)),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         training_tasks=_training_tasks(settings, parts),
