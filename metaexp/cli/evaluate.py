@@ -10,6 +10,7 @@ from metaexp.cli.arguments import Options, make_parser, parse, print_help
 from metaexp.compare.find import run_folders
 from metaexp.config.compose import Composer
 from metaexp.config.revise import check_idle, revise
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import make_console, print_phase
 from metaexp.results.display.next_steps import format_next, step
@@ -99,7 +100,8 @@ def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
             overrides.append(word)
         else:
             wrong.append(
-                f"{word!r} is neither the folder of a run nor an override; write key=value, such as task.k_shot=5."
+                f"{word!r} is neither the folder of a run nor an override.{format_nearest_path(place, kind='folder')} "
+                "Write an override as key=value, such as task.k_shot=5."
             )
     if wrong:
         raise ConfigError(wrong)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from metaexp.cli.arguments import Options, make_parser, number, parse, print_help, whole_number
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.terminal_text import print_text
 from metaexp.results.display.next_steps import after_prediction, format_next
@@ -120,7 +121,7 @@ def _refuse_missing(given: Mapping[str, Path]) -> None:
         "--query": "a folder of images, or an .npz file with x",
     }
     missing = [
-        f"{option} {path}: there is no such folder or file. Give {wanted[option]}."
+        f"{option} {path}: there is no such folder or file.{format_nearest_path(path)} Give {wanted[option]}."
         for option, path in given.items()
         if not path.exists()
     ]

@@ -20,6 +20,7 @@ from metaexp.cli.arguments import (
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
 from metaexp.core.counted import counted
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import print_text
 from metaexp.results.display.next_steps import after_rerun, after_seeds, format_next
@@ -114,10 +115,9 @@ def main(arguments: Sequence[str]) -> int:
         return _experiment(what, overrides, options)
     folder = Path(what).expanduser()
     if not folder.exists():
-        raise ConfigError(
-            f"{what} is neither a run folder nor a saved experiment.{format_nearest(what, experiments)} "
-            "`metaexp train --help` lists the experiments."
-        )
+        near = format_nearest_path(folder, kind="folder") or format_nearest(what, experiments)
+        message = f"{what} is neither a run folder nor a saved experiment.{near}"
+        raise ConfigError(f"{message} `metaexp train --help` lists the experiments.")
     return _run(folder, overrides, options)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from metaexp.cli.arguments import Parser
 from metaexp.config.permissions import allow, forget, list_file, read_list
 from metaexp.config.project import FILE, Project, find_project
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _project(folder: Path) -> Project:
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: there is no such folder.")
+        raise ConfigError(f"{folder}: there is no such folder.{format_nearest_path(folder, kind='folder')}")
     project = find_project(folder)
     if project is None:
         raise ConfigError(

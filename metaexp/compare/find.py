@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 
@@ -37,9 +38,10 @@ def run_folders(paths: Sequence[Path], unreadable: list[Path] | None = None) -> 
     found: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
-            raise RunFolderError(f"{path}: there is no such folder. Give run folders, or a folder that holds some.")
+            near = format_nearest_path(path)
+            raise RunFolderError(f"{path}: there is no such folder.{near} Give run folders, or a folder with some.")
         if not path.is_dir() and path.name != RECORD_FILE:
-            raise RunFolderError(f"{path} is a file. Give run folders, or a folder that holds some.")
+            raise RunFolderError(f"{path} is a file. Give run folders, or a folder with some.")
         closed: list[Path] = []
         below = _below(path if path.is_dir() else path.parent, DEPTH, closed)
         if closed and not below:

@@ -15,6 +15,7 @@ from typing import Any
 from metaexp.config.schema import ClassSpec
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk.files import open_tensors, read_regular, refuse_links
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, RunFolderError
 
 BEST = "best"
@@ -77,7 +78,8 @@ def weights_file(path: Path) -> Path:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise ConfigError(f"model.weights={path} cannot be read ({error.strerror}). {_WHAT}") from error
+        near = format_nearest_path(path, key="model.weights=")
+        raise ConfigError(f"model.weights={path} cannot be read ({error.strerror}).{near} {_WHAT}") from error
     if path.suffix != SAFETENSORS and path.suffix not in PICKLED:
         raise ConfigError(
             f"model.weights={path} ends in {path.suffix or 'no suffix'}; a file of weights ends in {SAFETENSORS} or "

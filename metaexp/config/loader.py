@@ -33,6 +33,7 @@ from metaexp.config.hydra_internals import (
 )
 from metaexp.config.untrusted import file_problems, folder_problems
 from metaexp.config.yaml_files import explain_unreadable
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -287,9 +288,9 @@ def make_loader(config_dir: Path | None) -> Loader:
     if config_dir is None:
         return shipped
     if not config_dir.is_dir():
-        raise ConfigError(f"--config-dir {config_dir}: there is no such folder.")
-    problems = folder_problems(config_dir, shipped.repository)
-    if problems:
+        near = format_nearest_path(config_dir, kind="folder")
+        raise ConfigError(f"--config-dir {config_dir}: there is no such folder.{near}")
+    if problems := folder_problems(config_dir, shipped.repository):
         raise ConfigError(problems)
     search_path.prepend(
         provider="command-line",

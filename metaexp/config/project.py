@@ -18,6 +18,7 @@ from typing import Any
 from metaexp.config.classes.targets import suggest, trust, trust_arguments
 from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.permissions import allowed
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, first_line
 
 FILE = "metaexp.toml"
@@ -201,7 +202,8 @@ def _from_environment(origins: list[str]) -> Path | None:
         return None
     folder = Path(value).expanduser()
     if not folder.is_dir():
-        raise ConfigError(f"{CONFIG_DIR}={value}: there is no such folder. Correct it or unset it.")
+        near = format_nearest_path(folder, key=f"{CONFIG_DIR}=", kind="folder")
+        raise ConfigError(f"{CONFIG_DIR}={value}: there is no such folder.{near} Correct it or unset it.")
     origins.append(f"{CONFIG_DIR}: files in {folder}")
     return folder
 

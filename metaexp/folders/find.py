@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from metaexp.core.disk.files import reason
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 from metaexp.search.files import REPORT_FILE, STUDY_JOURNAL
@@ -44,14 +45,24 @@ def find(place: Path) -> list[Found]:
     Raises:
         RunFolderError: ``place`` is not a folder, or cannot be read.
     """
-    if not place.is_dir():
-        what = "is a file" if place.exists() else "is not there"
-        raise RunFolderError(f"{place} {what}. Give a folder of runs, such as outputs.")
+    check_folder(place, "Give a folder of runs, such as outputs.")
     try:
         os.scandir(place).close()
     except OSError as error:
         raise RunFolderError(f"{place} cannot be read: {reason(error)}.") from error
     return list(_below(place, DEPTH))
+
+
+def check_folder(path: Path, give: str) -> None:
+    """Raise RunFolderError if a path is not that of a folder, with the nearest one.
+
+    Args:
+        path: The path.
+        give: What to give instead, as a sentence.
+    """
+    if not path.is_dir():
+        what = "is a file." if path.exists() else f"is not there.{format_nearest_path(path, kind='folder')}"
+        raise RunFolderError(f"{path} {what} {give}")
 
 
 def kind_of(folder: Path) -> Kind | None:

@@ -14,7 +14,7 @@ from metaexp.core.disk.files import reason
 from metaexp.core.disk.locks import RUN_LOCK
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE
-from metaexp.folders.find import Found, jobs, kind_of, owner_of
+from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of
 from metaexp.folders.state import is_in_use
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, PUBLISHED_TESTS
@@ -52,8 +52,7 @@ def check_removable(path: Path) -> Found:
     """
     if path.is_symlink():
         raise RunFolderError(f"{path} is a link, and links are not followed. Give the folder itself.")
-    if not path.is_dir():
-        raise RunFolderError(f"{path} {'is a file' if path.exists() else 'is not there'}. Give the folder of a run.")
+    check_folder(path, "Give the folder of a run.")
     kind = kind_of(path)
     if kind is None:
         raise RunFolderError(

@@ -18,7 +18,7 @@ from metaexp.core.errors import MetaexpError, RunFolderError, first_line
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.nested import values_by_key
 from metaexp.core.terminal_text import align_columns, plain
-from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
+from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of, size_of
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run, steps_done
@@ -66,8 +66,7 @@ def found_at(path: Path) -> Found:
     Raises:
         RunFolderError: The folder holds no run, sweep or search.
     """
-    if not path.is_dir():
-        raise RunFolderError(f"{path} {'is a file' if path.exists() else 'is not there'}. Give a folder of a run.")
+    check_folder(path, "Give a folder of a run.")
     kind = kind_of(path)
     if kind is None:
         raise RunFolderError(

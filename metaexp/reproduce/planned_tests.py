@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.config.accelerators import computes_on_cpu
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.intervals import mean_interval
 from metaexp.report.later_tests import overrides_of, record_of_test
@@ -38,9 +39,10 @@ def find_row(what: str) -> list[Path]:
     if not (folder / RECORD_FILE).is_file():
         folder = PUBLISHED / what
     if not (folder / RECORD_FILE).is_file():
+        hint = format_nearest_path(Path(what).expanduser(), kind="folder") or format_nearest_path(folder, kind="folder")
         raise ConfigError(
-            f"{what} is neither a run folder nor a published run in {PUBLISHED}. Give the folder of a run, with its "
-            "weights in checkpoints/."
+            f"{what} is neither a run folder nor a published run in {PUBLISHED}.{hint} Give the folder of a run, with "
+            "its weights in checkpoints/."
         )
     folder = folder.resolve()
     near = [path.parent for path in folder.parent.glob(f"{SEED_SUFFIX.sub('', folder.name)}*/{RECORD_FILE}")]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaexp.core.disk.files import encode_text, read_regular, write_atomically
+from metaexp.core.disk.nearest import not_a_run
 from metaexp.core.errors import RunFolderError
 from metaexp.core.nested import sha256_of
 from metaexp.core.task_fit import is_stand_in
@@ -253,11 +254,11 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
     if path != folder and folder.is_file():
-        raise RunFolderError(f"{folder} is not a run folder: it is a file.")
+        raise not_a_run(folder, RECORD_FILE)
     try:
         content = json.loads(read_regular(path, 1 << 24))
     except FileNotFoundError as error:
-        raise RunFolderError(f"{folder} is not a run folder: it has no {RECORD_FILE}.") from error
+        raise not_a_run(folder, RECORD_FILE) from error
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

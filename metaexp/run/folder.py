@@ -19,6 +19,7 @@ from metaexp.config.yaml_files import read_mapping, to_yaml
 from metaexp.core.disk.errors import explain_disk_errors
 from metaexp.core.disk.files import encode_text, read_regular, refuse_links, write_atomically
 from metaexp.core.disk.locks import RUN_LOCK, LockedError, hold_lock
+from metaexp.core.disk.nearest import not_a_run
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.episodes import EPISODES_FILE
@@ -229,11 +230,8 @@ def existing(path: Path) -> RunFolder:
         RunFolderError: The folder holds no run, or holds links or special files.
     """
     folder = RunFolder(path)
-    if not path.is_dir():
-        what = "it is a file" if path.exists() else "there is no such folder"
-        raise RunFolderError(f"{path} is not a run folder: {what}.")
-    if not folder.config.exists():
-        raise RunFolderError(f"{path} is not a run folder: it has no {folder.config.name}.")
+    if not path.is_dir() or not folder.config.exists():
+        raise not_a_run(path, folder.config.name)
     refuse_links(path)
     return folder
 

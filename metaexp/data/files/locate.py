@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 
+from metaexp.core.disk.nearest import is_there, nearest_path
 from metaexp.core.errors import DataError, MissingDataError
-
-_MOST_NAMES = 5000
-"""As many names of a folder are compared with one that is mistyped."""
 
 
 def named_path(folder: Path, key: str, value: str) -> Path:
@@ -48,51 +43,16 @@ def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = 
         MissingDataError: It is not there; the message says so if the current folder has it.
     """
     path = named_path(folder, key, value)
-    if _is_there(path, kind):
+    if is_there(path, kind):
         return path
     looked_for = path.absolute()
-    near = _nearest(folder, Path(value).expanduser(), kind)
+    near = nearest_path(Path(value).expanduser(), within=folder, kind=kind)
     hint = f" Did you mean {shlex.quote(f'{key}={near}')}?" if near else ""
     message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}.{hint} {give}"
     here = Path(value).absolute()
-    if here == looked_for or not _is_there(here, ""):
+    if here == looked_for or not is_there(here):
         raise MissingDataError(message)
     raise MissingDataError(
         f"{message} The current folder has {value}, but relative paths begin at paths.data, which is "
         f"{folder.absolute()}: set paths.data=. or give {shlex.quote(f'{key}={here}')}."
     )
-
-
-def _is_there(path: Path, kind: str) -> bool:
-    """Whether there is a ``file`` or ``folder`` at ``path``; if ``kind`` is empty, one of both."""
-    try:
-        return {"file": path.is_file, "folder": path.is_dir}.get(kind, path.exists)()
-    except OSError:  # such as a name of more letters than the system has
-        return False
-
-
-def _nearest(folder: Path, value: Path, kind: str) -> Path | None:
-    """Return the path that is there and differs from ``value`` in one name, which is alike; None if there is none.
-
-    Args:
-        folder: Where a relative path begins.
-        value: A path that is not there.
-        kind: As :func:`existing_path`.
-    """
-    found = Path(value.anchor)
-    for name in value.parts[len(found.parts) :]:
-        if not _is_there(folder / found / name, ""):
-            rest = value.parts[len(found.parts) + 1 :]
-            alike = get_close_matches(name, _names(folder / found), n=3, cutoff=0.7)
-            paths = [Path(found, other, *rest) for other in alike]
-            return next((path for path in paths if _is_there(folder / path, kind)), None)
-        found /= name
-    return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in islice(entries, _MOST_NAMES)]
-    except OSError:
-        return []

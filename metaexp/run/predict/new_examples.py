@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.counted import counted
+from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin, Pixels
@@ -99,7 +100,7 @@ class Reader:
 
     def _files(self, path: Path, option: str) -> dict[str, list[str]]:
         if not path.exists():
-            raise DataError(f"{option} {path}: there is no such folder or file.")
+            raise DataError(f"{option} {path}: there is no such folder or file.{format_nearest_path(path)}")
         prepared = self.preparation
         if self.is_regression or prepared is None or not prepared.size:
             raise ConfigError(
@@ -137,7 +138,7 @@ class Reader:
 
     def _arrays(self, path: Path, *, needs_y: bool) -> NewExamples:
         if not path.exists():
-            raise DataError(f"there is no file {path}.")
+            raise DataError(f"there is no file {path}.{format_nearest_path(path, kind='file')}")
         arrays = read_npz(path, ["x", "y"])
         if "x" not in arrays or (needs_y and "y" not in arrays):
             wanted = "x and y" if needs_y else "x"

@@ -453,11 +453,12 @@ def test_what_does_not_fit_the_run_is_one_line(
         (["--support", f"{task}/unlabelled.npz", *query], 3, "it must have x and y"),
         (["--support", f"{task}/few.npz", *query], 3, "for each of 2 examples"),
         (["--support", f"{task}/flat", *query], 3, "a.png lies in no class folder"),
-        (["--support", f"{task}/nowhere", *query], 3, "there is no such folder or file"),
+        (["--support", f"{task}/nowhere", *query], 3, "there is no such folder or file. Give one folder"),
+        ([*support, "--query", f"{task}/quary"], 3, f"folder or file. Did you mean {task}/query? Give a folder"),
         (
             ["--support", f"{task}/nowhere.npz", *query],
             3,
-            "nowhere.npz: there is no such folder or file. Give one folder",
+            "nowhere.npz: there is no such folder or file.",
         ),
         (
             ["--support", f"{task}/no", "--query", f"{task}/not"],
