@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from metaexp.core.fit.task_fit import needs_classes
 from metaexp.core.inner import Params, descend, last
 from metaexp.core.shapes import TaskShape
-from metaexp.core.task_fit import needs_classes
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, buffers_of, call, has_batch_norm, parameters_of
 

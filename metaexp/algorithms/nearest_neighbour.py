@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
+from metaexp.core.fit.task_fit import needs_classes
 from metaexp.core.shapes import TaskShape
-from metaexp.core.task_fit import needs_classes
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, has_batch_norm, parameters_of
 

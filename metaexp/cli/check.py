@@ -212,7 +212,7 @@ def _examine_network(target: CheckTarget) -> int:
 def _examine_dataset(target: CheckTarget) -> int:
     from metaexp.config.classes.make import make
     from metaexp.config.contradictions import data_facts
-    from metaexp.core.task_fit import Tasks, fit_problems
+    from metaexp.core.fit.task_fit import Tasks, fit_problems
     from metaexp.data.base import Dataset
     from metaexp.doctor.dataset import examine_dataset
 

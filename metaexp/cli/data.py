@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.cli.arguments import Options, make_parser, parse, print_help
+from metaexp.config.changed_data import changes_of
 from metaexp.config.classes.make import make
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
@@ -16,7 +17,6 @@ from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
-from metaexp.data.files.left_out import leave_out_key
 from metaexp.data.mapped.placement import use_placement
 from metaexp.results.display.next_steps import after_data, format_next, with_changes
 from metaexp.run.folder import check_writable
@@ -115,8 +115,9 @@ def _prepare(dataset: Dataset, settings: Settings, figure: Path | None, noted_as
 
     folder = settings.paths.data
     report, loaded = load_and_count(dataset, folder, lambda line: print_text(line, file=sys.stderr))
-    key = leave_out_key(settings.dataset.arguments)
-    request = Request(settings.dataset_name, settings.train.shape, settings.task.shape, key)
+    request = Request(
+        settings.dataset_name, settings.train.shape, settings.task.shape, changes_of(settings.dataset, folder)
+    )
     allowed = allowed_tasks(dataset, loaded, folder, request)
     print_text("\n".join([report.format(), *allowed.lines]))
     if noted_as:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.changed_data import changes_of
 from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.classes.targets import find_function
@@ -14,12 +15,11 @@ from metaexp.config.classes.values import format_setting
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
+from metaexp.core.fit.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.core.metric import is_own, name_problem
 from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
-from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.data.base import Dataset
 from metaexp.data.classification.preprocessing import Augmentation
-from metaexp.data.files.left_out import leave_out_key
 from metaexp.data.inventory.before_loading import ask_dataset
 from metaexp.tracking.base import Tracker
 
@@ -161,7 +161,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         _fixed_bank(dataset, folder),
         dataset.varied_ways,
         dataset.val_in_train,
-        leave_out_key(spec.arguments),
+        changes_of(spec, folder),
     )
 
 

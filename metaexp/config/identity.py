@@ -13,8 +13,8 @@ from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import STAND_IN, Settings, own_data
+from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.nested import values_by_key
-from metaexp.core.task_fit import is_stand_in
 from metaexp.data.classification.preprocessing import Augmentation
 from metaexp.results.verdict import without_validation
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaexp.core.fields import NonNegativeInt, PositiveInt
+from metaexp.core.fit.task_fit import is_stand_in as is_made_up
 from metaexp.core.shapes import TaskShape
-from metaexp.core.task_fit import is_stand_in as is_made_up
 from metaexp.data.classification.preprocessing import Augmentation
 
 STAND_IN = "stand_in"

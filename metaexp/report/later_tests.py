@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from metaexp.core.disk.files import encode_text, make_folder, read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.task_fit import is_stand_in
+from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.report.publish import WEIGHTS
 from metaexp.results.display.wording import format_task
 from metaexp.results.episodes import tested_episodes

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from metaexp.core.disk.files import encode_text, read_regular, write_atomically
 from metaexp.core.disk.nearest import not_a_run
 from metaexp.core.errors import RunFolderError
+from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.nested import sha256_of
-from metaexp.core.task_fit import is_stand_in
 from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCodeRecord, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths, check_mappings, check_not_negative
 

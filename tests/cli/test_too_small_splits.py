@@ -65,16 +65,58 @@ def test_a_small_validation_split_is_found_by_every_verb(
 
 
 @pytest.mark.parametrize("make", [images, arrays])
-def test_too_few_examples_in_a_class_are_found_and_enough_are_taken(
+def test_too_few_examples_in_every_class_are_found_and_only_what_helps_is_proposed(
     data: Path, make: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = [*make(data, {**CLASSES, "val": 3}, 4), *TASK, f"paths.data={data}"]
     assert main(["plan", *name]) == 0
     assert main(["plan", *name, "task.n_query=5"]) == 2
-    key = "min_images" if make is images else "min_examples"
     error = capsys.readouterr().err
     assert f"need 6 examples per class; {name[0].removeprefix('dataset=')}" in error
-    assert f" has 4. Lower task.k_shot or task.n_query, or leave out small classes: dataset.{key}=6." in error
+    assert " has 4. Lower task.k_shot or task.n_query (together at most 4), or give each class 6 examples" in error
+    assert "dataset.min_" not in error, "no class has 6 examples"
+
+
+def test_regression_tasks_that_are_all_small_are_not_to_be_left_out(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "table.csv").write_text("\n".join(["task,x,y", *[f"t{i % 6},{i},{i}" for i in range(54)], ""]))
+    assert main(["plan", "dataset=regression_table", "device=cpu", f"paths.data={data}"]) == 2
+    error = capsys.readouterr().err
+    assert "(together at most 9), or give each task 20 examples or more." in error
+    assert "dataset.min_examples" not in error
+
+
+def flat(data: Path, n_classes: int) -> list[str]:
+    """A folder of classes that is not divided, each with 4 images."""
+    made = images(data, {"train": n_classes}, 4)
+    for c in range(n_classes):
+        (data / "images" / "train" / f"train{c}").rename(data / "images" / f"bird{c}")
+    (data / "images" / "train").rmdir()
+    (data / "images").rename(data / "flat")
+    return [*made, "dataset.folder=flat", *TASK, "task.n_way=5", f"paths.data={data}"]
+
+
+@pytest.mark.parametrize("n_classes", [17, 24])
+def test_fractions_are_proposed_with_which_the_task_fits(
+    data: Path, n_classes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = flat(data, n_classes)
+    assert main(["plan", *name]) == 2
+    (proposed,) = {*re.findall(r"dataset\.fractions=\S+\]", capsys.readouterr().err)}
+    assert main(["plan", *name, proposed]) == 0
+
+
+def test_no_fractions_are_proposed_where_none_fit_and_where_folders_divide_the_classes(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *flat(data, 14)]) == 2
+    error = capsys.readouterr().err
+    assert "Lower task.n_way, or give more classes: 14 are too few for 5 for train, 5 for val and 5 for test" in error
+    assert main(["plan", *images(data, {"train": 9, "val": 2, "test": 5}, 4), *TASK, f"paths.data={data}"]) == 2
+    error = capsys.readouterr().err
+    assert "the val split of" in error
+    assert "fractions" not in error
 
 
 def next_train(out: str) -> list[str] | None:
@@ -117,6 +159,7 @@ def test_small_classes_are_named_and_nothing_is_trained_on_them(data: Path, caps
     assert main(["data", *name]) == 0
     out = capsys.readouterr().out
     assert "Fewer than 3 examples: val/val1 (1).\n" in out
+    assert "(together at most 1)" not in out
     assert "or leave out small classes: dataset.min_images=3." in out
     assert next_train(out) is None
     assert main(["data", *name, "dataset.min_images=3"]) == 0
@@ -134,7 +177,7 @@ def test_training_tasks_that_are_set_apart_are_made_smaller_by_themselves(
 def test_regression_tasks_that_are_too_small_are_shown_with_shots_that_fit(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [f"t{task},{i},{i}" for task in range(6) for i in range(9 if task != 4 else 5)]
+    rows = [f"t{task},{i},{i}" for task in range(6) for i in range(25 if task != 4 else 5)]
     (data / "table.csv").write_text("\n".join(["task,x,y", *rows, ""]))
     name = ["dataset=regression_table", "device=cpu", f"paths.data={data}"]
     assert main(["data", *name]) == 0

@@ -13,8 +13,8 @@ from metaexp.config.check import check
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, MachineError
+from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.shapes import Capacity, TaskShape
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 
 CHOICES = {"algorithm": "maml", "dataset": "glyphs", "task": "5way_1shot"}
 GOOD: dict[str, Any] = {

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
+from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.regression import table_file
 from metaexp.data.regression_table import RegressionTable
 

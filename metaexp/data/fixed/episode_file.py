@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
+from metaexp.core.fit.task_fit import format_shape
 from metaexp.core.shapes import TaskShape
-from metaexp.core.task_fit import format_shape
 from metaexp.data.files.csv_rows import read_rows
 
 COLUMNS: Final = ("episode", "role", "class", "image")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from metaexp.core.errors import ConfigError
+from metaexp.core.fit.task_fit import fixed_number_problem, fixed_shape_problem
 from metaexp.core.shapes import Capacity, Split, TaskShape
-from metaexp.core.task_fit import fixed_number_problem, fixed_shape_problem
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.tasks import ClassTasks, Draw
 from metaexp.data.fixed.episode_file import EpisodeList, Item

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from metaexp.core.counted import listed
+from metaexp.core.fit.advice import Changes
+from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems, format_shape
 from metaexp.core.shapes import Capacity, FixedBank, Split, TaskShape
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems, format_shape
 from metaexp.data.base import Dataset, MetaDataset
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.regression.table_tasks import TableData
@@ -23,13 +24,13 @@ class Request(NamedTuple):
         name: What messages call the dataset.
         train: The shape of its training tasks.
         task: The shape of its validation and test tasks.
-        leave_out_key: The key that leaves out small classes; "" where there is none.
+        changes: What the dataset would hold if keys of its section had other values.
     """
 
     name: str
     train: TaskShape
     task: TaskShape
-    leave_out_key: str = ""
+    changes: Changes = Changes()
 
 
 class Allowed(NamedTuple):
@@ -60,7 +61,7 @@ def allowed_tasks(dataset: Dataset, loaded: MetaDataset, folder: Path, request: 
         return Allowed([], [])
     largest = Capacity(min(c.n_classes for c in capacity.values()), min(c.per_class for c in capacity.values()))
     lines = [_format_largest(loaded.kind, largest)]
-    facts = DataFacts(request.name, loaded.kind, capacity, leave_out_key=request.leave_out_key)
+    facts = DataFacts(request.name, loaded.kind, capacity, changes=request.changes)
     problems = fit_problems(facts, None, Tasks(request.train, request.task, tuple(capacity)))
     if not problems:
         return Allowed(lines, [])

@@ -17,8 +17,8 @@ from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.disk.files import encode_text, make_folder, write_atomically
 from metaexp.core.errors import DataError
+from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.metric import Metric
-from metaexp.core.task_fit import is_stand_in
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.data.classification.trained_classes import count_trained, training_class_ids

@@ -11,7 +11,7 @@ from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
+from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset
 from metaexp.models.base import never_collected
 from metaexp.run.evaluation.own_metrics import try_own_metrics

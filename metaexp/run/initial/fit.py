@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from metaexp.config.changed_data import changes_of
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
+from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import MetaDataset
-from metaexp.data.files.left_out import leave_out_key
 
 
 def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
@@ -19,7 +19,7 @@ def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
     Raises:
         ConfigError: A split has too few classes or examples for the tasks. The message lists all problems.
     """
-    key = leave_out_key(settings.dataset.arguments)
-    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity(), leave_out_key=key)
+    changes = changes_of(settings.dataset, settings.paths.data)
+    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity(), changes=changes)
     if problems := fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape)):
         raise ConfigError(problems)

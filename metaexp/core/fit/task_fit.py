@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from metaexp.core.fit.advice import Changes, FitAdvice
 from metaexp.core.shapes import SPLITS, Capacity, FixedBank, Split, TaskShape, trains_on_batches
 
 
@@ -30,8 +31,8 @@ class DataFacts(NamedTuple):
     """Whether episodes differ in the number of classes."""
     val_in_train: bool = False
     """Whether the classes of validation are trained on, too."""
-    leave_out_key: str = ""
-    """The key that leaves out small classes or tasks; "" where there is none."""
+    changes: Changes = Changes()
+    """What the dataset would hold if keys of its section had other values."""
 
 
 def is_stand_in(dataset: object) -> bool:
@@ -88,11 +89,13 @@ def fit_problems(data: DataFacts | None, algorithm: AlgorithmFacts | None, tasks
     """
     found: list[str] = []
     if data is not None:
+        wanted = {split: tasks.train if split == "train" else tasks.test for split in tasks.splits}
+        advice = FitAdvice(data.changes, data.capacity or {}, wanted)
         for split in reversed(tasks.splits):
-            shape = tasks.train if split == "train" else tasks.test
+            shape = wanted[split]
             # Training tasks take the test's values by default; then the test's key is the one to change.
             section = "task" if split != "train" or tasks.train == tasks.test else "train"
-            found += [problem.replace("SECTION", section) for problem in _data_problems(data, split, shape)]
+            found += [problem.replace("SECTION", section) for problem in _data_problems(data, split, shape, advice)]
     if algorithm is not None:
         found += _algorithm_problems(algorithm, tasks)
     if data is not None and data.varied_ways and algorithm is not None and algorithm.fixed_way:
@@ -153,7 +156,7 @@ def fixed_number_problem(name: str, n_episodes: int, wanted: int) -> str:
     )
 
 
-def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[str]:
+def _data_problems(data: DataFacts, split: Split, shape: TaskShape, advice: FitAdvice) -> Iterator[str]:
     if data.kind == "regression":
         if shape.n_way:
             yield (
@@ -161,7 +164,7 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
                 "Choose a regression task, such as task=regression_10shot."
             )
         elif data.capacity is not None:
-            yield from _task_problems(data, data.capacity.get(split, Capacity(0, 0)), split, shape)
+            yield from _task_problems(data, data.capacity.get(split, Capacity(0, 0)), split, shape, advice)
         return
     if shape.n_way == 0:
         yield (
@@ -179,10 +182,12 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
             f"metaexp evaluate RUN dataset={data.name}."
         )
     elif data.capacity is not None:
-        yield from _capacity_problems(data, data.capacity.get(split, Capacity(0, 0)), split, shape)
+        yield from _capacity_problems(data, data.capacity.get(split, Capacity(0, 0)), split, shape, advice)
 
 
-def _capacity_problems(data: DataFacts, limits: Capacity, split: Split, shape: TaskShape) -> Iterator[str]:
+def _capacity_problems(
+    data: DataFacts, limits: Capacity, split: Split, shape: TaskShape, advice: FitAdvice
+) -> Iterator[str]:
     name = data.name
     if limits.n_classes == 0:
         yield f"the {split} split of {name} has no classes. Give it some, or choose another dataset."
@@ -190,18 +195,19 @@ def _capacity_problems(data: DataFacts, limits: Capacity, split: Split, shape: T
     if shape.n_way > limits.n_classes:
         yield (
             f"SECTION.n_way={shape.n_way} needs as many classes; the {split} split of {name} has "
-            f"{limits.n_classes}. Lower SECTION.n_way."
+            f"{limits.n_classes}. {advice.on_classes}"
         )
     needed = shape.k_shot + shape.n_query
     if needed > limits.per_class:
         yield (
             f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per class; "
-            f"{name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query"
-            + (f", or leave out small classes: dataset.{data.leave_out_key}={needed}." if data.leave_out_key else ".")
+            f"{name} has {limits.per_class}. {advice.on_examples(limits, 'class')}"
         )
 
 
-def _task_problems(data: DataFacts, limits: Capacity, split: Split, shape: TaskShape) -> Iterator[str]:
+def _task_problems(
+    data: DataFacts, limits: Capacity, split: Split, shape: TaskShape, advice: FitAdvice
+) -> Iterator[str]:
     """Problems of regression tasks whose examples are limited."""
     name = data.name
     if limits.n_classes == 0:
@@ -211,8 +217,8 @@ def _task_problems(data: DataFacts, limits: Capacity, split: Split, shape: TaskS
     if needed > limits.per_class:
         yield (
             f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per task; the "
-            f"smallest {split} task of {name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query, or "
-            "leave out small tasks" + (f": dataset.{data.leave_out_key}={needed}." if data.leave_out_key else ".")
+            f"smallest {split} task of {name} has {limits.per_class}. "
+            f"{advice.on_examples(limits, 'task')}"
         )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import metaexp
+from metaexp.core.fit.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 from metaexp.core.shapes import Capacity, TaskShape, trains_on_batches
-from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 
 SHAPE = TaskShape(5, 1, 5)
 ROOM = {split: Capacity(20, 10) for split in ("train", "val", "test")}

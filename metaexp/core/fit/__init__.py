@@ -1,0 +1,1 @@
+"""Whether tasks fit the data and the algorithm, and what helps where they do not."""
