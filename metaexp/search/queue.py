@@ -37,6 +37,7 @@ class TrialQueue:
 
     Attributes:
         exhausted: Whether the sampler proposes only points that were tried before.
+        unsaved: The trials that were asked to stop and ended without saving, each with its error.
         warnings: Passes on what trials warn of.
     """
 
@@ -46,6 +47,7 @@ class TrialQueue:
         self.study = study
         self.start = start
         self.exhausted = False
+        self.unsaved: dict[str, str] = {}
         self.warnings = JobWarnings(partial(print_text, flush=True), prepared.notes, "trials")
         self._is_empty = False
 
@@ -72,8 +74,11 @@ class TrialQueue:
         trial.trial.release()
         self._warn(trial)
         self._is_empty = trial.stopping
+        job, state = trial.trial.job, trial.ended.state
+        if trial.ended.end == "interrupted" and state.is_unsaved:
+            self.unsaved[f"trial {job.number} ({job.what})"] = state.error or state.status
         if not trial.stopping:
-            print_text(format_trial_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
+            print_text(format_trial_end(job, trial.ended, self.prepared.metric), flush=True)
 
     def has_more(self) -> bool:
         """Return whether a trial is to be continued, or another point may be tried."""

@@ -29,7 +29,7 @@ from metaexp.search.summary import (
 )
 from metaexp.sweep.data_check import refusal, unusable_data
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, explain_moved
-from metaexp.sweep.processes.pool import Pool, Start, explain_stop_at_once
+from metaexp.sweep.processes.pool import Pool, Start, explain_stop_at_once, format_saved
 from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.tracking.wandb_names import notes_of_one_run
 
@@ -59,11 +59,12 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
         _check_data_of_new(prepared, words)
     place, stop = prepared.open(words), StopRequest()
     with explain_stop_at_once(stop, "trials", place.path, shlex.join(words)):
-        study, exhausted = _run(prepared, place, stop, is_new=is_new)
+        study, queue = _run(prepared, place, stop, is_new=is_new)
         if stop:
-            saved = f"; the trials that ran have saved in {place.path}"
+            saved = format_saved("trials", place.path, queue.unsaved)
             raise stopped_by(stop.signal_number, saved, shlex.join(words))
-        return _report(SearchResult(prepared, study.points(), study.importances(), exhausted, overrides), config_dir)
+        found = SearchResult(prepared, study.points(), study.importances(), queue.exhausted, overrides)
+        return _report(found, config_dir)
 
 
 def _check_data_of_new(prepared: Prepared, words: Sequence[str]) -> None:
@@ -91,8 +92,8 @@ def _check_data(prepared: Prepared, begin: Start, stop: StopRequest) -> None:
         raise refusal(found, 1)
 
 
-def _run(prepared: Prepared, place: Sweep, stop: StopRequest, *, is_new: bool) -> tuple[Study, bool]:
-    """Run the trials that are left, until a signal comes. Returns the study, and whether no new point was found.
+def _run(prepared: Prepared, place: Sweep, stop: StopRequest, *, is_new: bool) -> tuple[Study, TrialQueue]:
+    """Run the trials that are left, until a signal comes. Returns the study and the queue, which has ended.
 
     Data that have gone since the search began are found first. Each trial would fail, and would count as tried.
     """
@@ -111,7 +112,7 @@ def _run(prepared: Prepared, place: Sweep, stop: StopRequest, *, is_new: bool) -
         with explain_moved(place.path, "search.folder"):
             Pool(queue, prepared.options.workers).run(lambda: bool(stop))
         queue.warnings.close()
-    return study, queue.exhausted
+    return study, queue
 
 
 def _report(found: SearchResult, config_dir: Path | None) -> int:

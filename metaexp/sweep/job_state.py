@@ -20,6 +20,8 @@ from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 STATE_FILE = "job_state.json"
 LOG_FILE = "output.log"
 LOCK_FILE = ".claim"
+UNSAVED = "stopped before it could save"
+"""The error of a job that was asked to stop, and ended without a word."""
 _MOST_BYTES = 1 << 20  # of a note: 1 MiB
 
 Status = Literal["waiting", "running", "completed", "interrupted", "failed", "killed"]
@@ -72,6 +74,11 @@ class JobState:
     def ended_badly(self) -> bool:
         """Whether the job counts as failed."""
         return self.status in ("failed", "killed")
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether the job ended without saving how far it was. Its last checkpoint is there."""
+        return self.ended_badly or self.error == UNSAVED
 
 
 def read_state(folder: Path) -> JobState:

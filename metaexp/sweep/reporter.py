@@ -36,6 +36,7 @@ class Reporter:
         self.sweep = sweep
         self.display = display
         self.advance = advance
+        self.unsaved: dict[str, str] = {}  # the jobs that ended without saving, each with its error
         self.steps = {job.number: 0 for job in jobs}
         self.time_left = TimeLeft(jobs)
         self.counted = time.monotonic()
@@ -56,6 +57,8 @@ class Reporter:
         costs = None if record is None else costs_of(self.sweep.folder(job), record)
         self.time_left.ended(job, None if record is None else record.seconds, costs)
         self.display.print_line(format_job_line(job, state))
+        if state.is_unsaved:
+            self.unsaved[format_job(job)] = state.error or state.status
         if state.ended_badly:
             self.display.print_line(f"  log: {state.log}")
 

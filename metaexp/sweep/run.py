@@ -37,7 +37,7 @@ from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.launcher import LauncherPool
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.processes.job_process import note_failure
-from metaexp.sweep.processes.pool import Pool, Start, explain_stop_at_once
+from metaexp.sweep.processes.pool import Pool, Start, explain_stop_at_once, format_saved
 from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.reporter import Reporter
@@ -102,11 +102,11 @@ def _run_left(
     kept = frozenset(job.number for job in prepared.jobs if prepared.state(job).status == "completed")
     display.print_line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
     left = _note_unusable(sweep, left, unusable, display)
-    stop = StopRequest()
+    stop, unsaved = StopRequest(), dict[str, str]()
     with explain_stop_at_once(stop, "jobs", sweep.path, shlex.join(command)), stop_on_signals(stop):
         if left:
             with explain_moved(sweep.path, "hydra.sweep.dir"), lock_command(sweep.path):
-                _run(sweep, prepared, left, overrides, display, begin, stop)
+                unsaved = _run(sweep, prepared, left, overrides, display, begin, stop)
         check_in_place(sweep.path, "hydra.sweep.dir")
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
@@ -117,7 +117,7 @@ def _run_left(
     after = format_next(after_sweep(sweep.path, statuses, again))
     print_text("\n".join(part for part in (text, format_folder(sweep.path), after) if part), flush=True)
     if stop.signal_number is not None:
-        raise stopped_by(stop.signal_number, f"; the jobs that ran have saved in {sweep.path}", shlex.join(command))
+        raise stopped_by(stop.signal_number, format_saved("jobs", sweep.path, unsaved), shlex.join(command))
     return 0 if statuses <= {"completed"} else ExitCode.JOBS_FAILED
 
 
@@ -220,8 +220,12 @@ def _run(
     display: Display,
     begin: Start,
     stop: StopRequest,
-) -> None:
-    """Run the jobs that are left, in this process's pool or through a launcher of Hydra."""
+) -> dict[str, str]:
+    """Run the jobs that are left, in this process's pool or through a launcher of Hydra.
+
+    Returns:
+        The jobs that ended without saving, each with its error.
+    """
     total = sum(job.steps for job in left)
     with display.show_progress("sweep", total) as advance:
         watcher = Reporter(sweep, left, display, advance, prepared.notes)
@@ -231,6 +235,7 @@ def _run(
         else:
             LauncherPool(sweep, left, prepared.options, prepared.composer, overrides, watcher).run(lambda: bool(stop))
         watcher.warnings.close()
+    return watcher.unsaved
 
 
 def _format_opening(

@@ -18,7 +18,7 @@ from typing import Any
 
 import forking
 import pytest
-from events import until
+from events import once, until
 from sampling import only_exhaustive, size
 
 from metaexp.cli.main import main
@@ -31,6 +31,7 @@ from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
 from metaexp.search.queue import TrialQueue
 from metaexp.search.run import search
+from metaexp.sweep.job_state import JobState
 from metaexp.sweep.processes import warm_start
 
 pytest.importorskip("optuna")
@@ -403,6 +404,26 @@ def test_a_stopped_search_saves_its_trials_and_can_be_continued(family: ModuleTy
     assert run(family, *asked) == 0
     assert starts_of() == {0: 2, 1: 1}
     assert [trial["state"] for trial in trials()] == ["complete"] * 2
+
+
+def test_a_trial_that_could_not_save_is_named_when_a_search_is_stopped(
+    family: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
+        return JobState("failed" if asked_to_stop else "completed", folder / "output.log", "MachineError: no space.")
+
+    monkeypatch.setattr("metaexp.search.trial.final_state", fail)
+    watcher = once(
+        lambda: any(Path("found").glob("000-*/metrics.jsonl")), partial(os.kill, os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(Interrupted) as ended:
+        run(family, *VARIED, "algorithm.pause=0.1", "search.trials=2", "search.pruner=none")
+    os.waitpid(watcher, 0)
+    assert re.match(
+        r"stopped by SIGTERM; the trials that ran have saved in found, except trial 0 \(algorithm\..*\) "
+        r"\(MachineError: no space\)\. Continue with: ",
+        str(ended.value),
+    )
 
 
 @pytest.mark.parametrize(("where", "times"), [("queue.format_trial_end", 2), ("run.write_report", 1)])

@@ -126,6 +126,19 @@ def test_a_signal_stops_the_running_jobs_and_the_same_command_goes_on(
     assert family.result_of(folder_of(0)) != family.result_of(folder_of(1)), "the comparison must be able to fail"
 
 
+def test_a_job_that_could_not_save_is_named_when_a_sweep_is_stopped(family: ModuleType) -> None:
+    for cases, saved in (
+        ("5,0", ", except job 0 (algorithm.case=5) (RuntimeError: the roof is on fire). Continue with: "),
+        ("0,5", ". Continue with: "),
+    ):
+        display = RecordingDisplay()
+        display.at = "job 0 (algorithm.case="
+        folder = f"of-{cases[0]}"
+        with pytest.raises(Interrupted) as ended:
+            run_all([*family.COMMON, f"algorithm.case={cases}", f"hydra.sweep.dir={folder}"], CONF, "config", display)
+        assert str(ended.value).startswith(f"stopped by SIGTERM; the jobs that ran have saved in {folder}{saved}")
+
+
 def test_a_second_sigint_ends_a_sweep_at_once_and_says_what_is_saved_and_how_to_go_on(family: ModuleType) -> None:
     overrides = [*family.COMMON, "seed=0,1"]
     display = RecordingDisplay()

@@ -15,7 +15,7 @@ from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import ExitCode, MetaexpError, RunFolderError
 from metaexp.core.python_path import with_metaexp
-from metaexp.sweep.job_state import LOG_FILE, JobState, lock_job, new_note, read_state, write_note
+from metaexp.sweep.job_state import LOG_FILE, UNSAVED, JobState, lock_job, new_note, read_state, write_note
 from metaexp.tracking.wandb_names import OF_ONE_RUN
 
 BUSY = 75
@@ -102,7 +102,7 @@ def final_state(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
     """
     state = read_state(folder)
     if state.status in ("waiting", "killed") and asked_to_stop:
-        return _write_end(folder, "interrupted", code, "stopped before it could save")
+        return _write_end(folder, "interrupted", code, UNSAVED)
     if state.status in ("waiting", "killed") and code < 0:
         name = signal.Signals(-code).name
         perhaps = ", as the system does when memory runs out" if name == "SIGKILL" else ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from metaexp.core.counted import listed
 from metaexp.machine.signals import StopRequest, stopped_by
 from metaexp.sweep.processes.job_process import JobProcess
 
@@ -32,6 +33,18 @@ def explain_stop_at_once(stop: StopRequest, what: str, folder: Path, command: st
     except KeyboardInterrupt:
         saved = f" at once. Completed {what} are saved in {folder}. Those that ran go on from their last checkpoints"
         raise stopped_by(stop.signal_number, saved, command) from None
+
+
+def format_saved(what: str, folder: Path, unsaved: Mapping[str, str]) -> str:
+    """Format what is saved after a stop, for :func:`stopped_by`.
+
+    Args:
+        what: What ran, in the plural: ``jobs`` or ``trials``.
+        folder: Where they are saved.
+        unsaved: Those that ended without saving, each with its error.
+    """
+    others = [f"{name} ({error.rstrip('.')})" for name, error in unsaved.items()]
+    return f"; the {what} that ran have saved in {folder}" + (f", except {listed(others, 2)}" if others else "")
 
 
 class Start(Protocol):
