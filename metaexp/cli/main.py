@@ -16,6 +16,7 @@ from typing import NamedTuple
 import metaexp
 from metaexp.cli.other_words import format_wish
 from metaexp.config.classes.values import format_nearest
+from metaexp.core.counted import counted
 from metaexp.core.disk.errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_phase, print_text
@@ -174,7 +175,7 @@ def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         text, code = f"{name}: interrupted", int(ExitCode.INTERRUPTED)
     elif isinstance(error, ConfigError):
-        text, code = format_problems(name, error.problems), error.exit_code
+        text, code = format_problems(name, error), error.exit_code
     elif isinstance(error, MetaexpError):
         text, code = f"{name}: {error}", ExitCode.MACHINE if is_disks_fault(error) else error.exit_code
     else:
@@ -191,16 +192,20 @@ def format_usage() -> str:
     return USAGE.format(version=metaexp.__version__, verbs=verbs)
 
 
-def format_problems(command: str, sentences: Sequence[str]) -> str:
+def format_problems(command: str, error: ConfigError) -> str:
     """Format the problems of a configuration, one in each line.
 
     Args:
         command: The command that found them, such as ``metaexp train``.
-        sentences: The problems.
+        error: The problems.
     """
-    if len(sentences) == 1:
-        return f"{command}: {sentences[0]}"
-    return "\n".join([f"{command}: {len(sentences)} problems; nothing was started.", *(f"  - {s}" for s in sentences)])
+    n_found = len(error.problems) + error.n_more
+    if n_found == 1 and not error.notes:
+        return f"{command}: {error.problems[0]}"
+    lines = [f"  - {problem}" for problem in error.problems]
+    lines += [f"  - and {error.n_more} more"] if error.n_more else []
+    found = f"{command}: {counted(n_found, 'problem')}; nothing was started."
+    return "\n".join([found, *lines, *(f"  {note}" for note in error.notes)])
 
 
 def _function(given: list[str], *, is_shared: bool = False) -> Callable[..., int]:

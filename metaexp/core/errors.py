@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
+from metaexp.core.counted import counted
 from metaexp.core.terminal_text import plain_lines
 
 
@@ -44,13 +46,22 @@ class MetaexpError(Exception):
 
 
 class ConfigError(MetaexpError):
-    """The configuration is wrong. ``problems`` holds one self-contained sentence per problem found."""
+    """The configuration is wrong.
+
+    Args:
+        problems: One self-contained sentence for each problem.
+        notes: Sentences after these, which are about no problem.
+        n_more: How many problems were found that are not listed.
+    """
 
     exit_code = ExitCode.CONFIG
 
-    def __init__(self, problems: str | list[str]) -> None:
+    def __init__(self, problems: str | list[str], notes: Sequence[str] = (), n_more: int = 0) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
+        self.notes = list(notes)
+        self.n_more = n_more
+        more = [f"and {counted(n_more, 'more problem')}."] if n_more else []
+        super().__init__("\n".join([*self.problems, *more, *self.notes]))
 
 
 class DataError(MetaexpError):

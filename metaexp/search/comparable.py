@@ -45,7 +45,7 @@ def check_points(space: Space, composer: Composer, *, on_this_machine: bool) -> 
         return freeze_all(freezer, [space.overrides(point) for point in space.corners()])
     except ConfigError as error:
         hints = [_whole_numbers(problem, space) or problem for problem in error.problems]
-        raise ConfigError(list(dict.fromkeys(hints))) from error
+        raise ConfigError(list(dict.fromkeys(hints)), error.notes, error.n_more) from error
 
 
 def _whole_numbers(problem: str, space: Space) -> str:

@@ -144,7 +144,7 @@ def freeze_all(
                     found.setdefault(problem, []).append(f"job {number} ({' '.join(overrides)})")
             advance(number + 1)
     if found:
-        raise ConfigError(_format_problems(found, len(jobs)))
+        raise _refusal(found, len(jobs))
     return frozen
 
 
@@ -187,7 +187,7 @@ def check_initial_weights(
         if known.val:
             doubted.setdefault(format_doubt(known.val), []).append(format_job(job))
     if refused:
-        raise ConfigError(_format_problems(refused, len(jobs)))
+        raise _refusal(refused, len(jobs))
     return [f"warning: {format_where(doubt, of_it, len(jobs))}" for doubt, of_it in doubted.items()]
 
 
@@ -229,13 +229,10 @@ def format_where(problem: str, jobs: Sequence[str], n_jobs: int) -> str:
     return problem if n_jobs == 1 else f"{where}: {problem}"
 
 
-def _format_problems(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
-    """One sentence for each problem, with the jobs that have it."""
+def _refusal(found: Mapping[str, Sequence[str]], n_jobs: int) -> ConfigError:
+    """The error with one sentence for each problem, with the jobs that have it, and how many jobs are correct."""
     problems = [format_where(problem, jobs, n_jobs) for problem, jobs in found.items()]
-    if len(problems) > _MOST_SHOWN:
-        problems = [*problems[:_MOST_SHOWN], f"and {counted(len(problems) - _MOST_SHOWN, 'more problem')}."]
-    bad = {job for jobs in found.values() for job in jobs}
-    if len(bad) < n_jobs:
-        verb = agreeing(n_jobs - len(bad), "is")
-        problems.append(f"The other {n_jobs - len(bad)} of {counted(n_jobs, 'job')} {verb} correct.")
-    return problems
+    n_correct = n_jobs - len({job for jobs in found.values() for job in jobs})
+    are_correct = f"{agreeing(n_correct, 'is')} correct."
+    notes = [f"The other {n_correct} of {counted(n_jobs, 'job')} {are_correct}"] if n_correct else []
+    return ConfigError(problems[:_MOST_SHOWN], notes, max(0, len(problems) - _MOST_SHOWN))

@@ -340,8 +340,27 @@ def test_one_bad_job_of_many_is_found_before_the_first_starts(here: Path, capsys
     assert "job 1 (" in err
     assert "algorithm=reptil is not there. Did you mean reptile?" in err
     assert "seed=-1 must be an integer >= 0." in err
-    assert "The other 2 of 6 jobs are correct." in err
+    assert err.startswith("metaexp train: 2 problems; nothing was started.\n  - job ")
+    assert err.endswith("\n  The other 2 of 6 jobs are correct.\n")
     assert not (here / "outputs").exists()
+
+
+def test_notes_do_not_count_as_problems_and_problems_that_are_not_shown_do(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "-m", *TINY, "seed=0,-1"]) == 2
+    one, job, correct = capsys.readouterr().err.splitlines()
+    assert one == "metaexp train: 1 problem; nothing was started."
+    assert job.startswith("  - job 1 (")
+    assert job.endswith("): seed=-1 must be an integer >= 0.")
+    assert correct == "  The other 1 of 2 jobs is correct."
+    assert main(["train", "-m", *TINY, f"seed=0,{','.join(str(-number) for number in range(1, 14))}"]) == 2
+    many, *jobs, more, correct = capsys.readouterr().err.splitlines()
+    assert many == "metaexp train: 13 problems; nothing was started."
+    assert len(jobs) == 10
+    assert (more, correct) == ("  - and 3 more", "  The other 1 of 14 jobs is correct.")
+    assert main(["train", "-m", *TINY, "seed=-1,-1"]) == 2
+    assert capsys.readouterr().err == "metaexp train: every job: seed=-1 must be an integer >= 0.\n"
 
 
 def test_a_resumed_run_takes_no_other_settings(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

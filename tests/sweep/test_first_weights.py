@@ -54,7 +54,7 @@ def test_jobs_that_would_be_tested_on_known_classes_are_refused_in_one_message(
     for start in (lambda: run_all(command, None, "config", silent), lambda: plan(command)):
         with pytest.raises(ConfigError) as raised:
             start()
-        refused, others = raised.value.problems
+        (refused,), (others,) = raised.value.problems, raised.value.notes
         assert re.match(r"job 3 \(dataset\.split=maml seed=0\) and 2 more: " + REFUSED, refused)
         assert "eval.test=false" in refused
         assert others == "The other 3 of 6 jobs are correct."
