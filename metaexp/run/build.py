@@ -24,7 +24,7 @@ from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.algorithm import algorithm_class, build_algorithm
-from metaexp.run.initial.fit import check_tasks
+from metaexp.run.initial.fit import check_new_classes, check_tasks
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.own_class import import_own
@@ -96,7 +96,7 @@ def build(
         The objects of the run.
 
     Raises:
-        ConfigError: The settings cannot work together, or its initial weights were trained on test classes.
+        ConfigError: The settings cannot work together, or it or its initial weights are trained on test classes.
         DataError: The data are missing or damaged.
     """
     cls = algorithm_class(settings.algorithm)
@@ -109,6 +109,9 @@ def build(
     check_episodes(
         dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes, val_in_train=val_in_train
     )
+    if begins:
+        name, is_tested = settings.dataset_name, settings.eval.test
+        check_new_classes(dataset, name, is_tested=is_tested, val_in_train=val_in_train, progress=progress)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface, begins=draws_weights)

@@ -64,6 +64,24 @@ def format_trained(
     )
 
 
+def format_shared(class_ids: Callable[[Split], ClassIds], split: Split, name: str, trained: Collection[str]) -> str:
+    """Return how many classes of a split are training classes of the same data, as the start of a sentence.
+
+    Args:
+        class_ids: Gives the classes of a split with their identifiers.
+        split: ``val`` or ``test``.
+        name: What messages call the dataset.
+        trained: The identifiers of the training classes.
+
+    Returns:
+        ``dataset=NAME: 2 of the 20 test classes are training classes, too, such as CLASS``; empty if none are.
+    """
+    classes = class_ids(split) if trained else {}
+    found = classes_trained_on(classes, trained)
+    some = _some(found, classes, split)
+    return f"dataset={name}: {some} are training classes, too, such as {found[0]}" if found else ""
+
+
 def classes_trained_on(classes: ClassIds, trained: Collection[str]) -> list[str]:
     """Return the classes that are among those with some identifiers.
 

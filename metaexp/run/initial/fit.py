@@ -1,4 +1,4 @@
-"""Whether the tasks of a run fit its data, once these are loaded and their classes are known."""
+"""Whether the tasks of a run fit its data, and test new classes, once the data are loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from metaexp.config.changed_data import changes_of
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
-from metaexp.data.base import MetaDataset
+from metaexp.data.base import MetaDataset, Progress
+from metaexp.data.classification.trained_classes import format_shared, training_class_ids
 
 
 def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
@@ -23,3 +24,31 @@ def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
     data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity(), changes=changes)
     if problems := fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape)):
         raise ConfigError(problems)
+
+
+def check_new_classes(
+    dataset: MetaDataset, name: str, *, is_tested: bool, val_in_train: bool, progress: Progress
+) -> None:
+    """Check that classes of the test, and of validation, are not training classes, too.
+
+    A mixture can have them in both: two datasets of the same classes, each divided in its own way.
+
+    Args:
+        dataset: The data of a run, loaded.
+        name: What messages call them.
+        is_tested: Whether the run will be tested.
+        val_in_train: Whether the dataset says itself that it trains on what it validates on.
+        progress: Takes a warning where validation classes are trained on.
+
+    Raises:
+        ConfigError: Test classes are training classes, and the run is to be tested.
+    """
+    trained = training_class_ids(dataset)
+    advice = "Divide them in one way, such as with the same split_seed in all datasets of a mixture"
+    test, val = (format_shared(dataset.class_ids, split, name, trained) for split in ("test", "val"))
+    if test and is_tested:
+        raise ConfigError(
+            f"{test}. So the test would not be on new classes. {advice}. To train nevertheless, set eval.test=false."
+        )
+    if val and not val_in_train:
+        progress(f"warning: {val}. So validation looks better than it would on new classes. {advice}.")
