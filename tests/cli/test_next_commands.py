@@ -107,6 +107,14 @@ def test_a_key_of_the_command_that_a_proposed_one_changes_is_in_it_once(
     assert [step.command for step in steps] == ["metaexp train model=mlp train.eval_every=5 train.steps=100"]
 
 
+def test_a_key_that_a_command_removes_is_set_and_the_folder_of_an_option_stays(inside: Path) -> None:
+    for words in (["~train.steps"], ["~train.steps=150"], ["+train.steps=3"], []):
+        (train,) = after_check("model", ["--config-dir", "train.steps=5", "--trust", "mine", "model=mlp", *words])
+        assert train.command == ("metaexp train --config-dir train.steps=5 --trust mine model=mlp train.steps=100")
+    (other,) = after_check("model", ["~train.eval_every", "model=mlp"])
+    assert other.command == "metaexp train '~train.eval_every' model=mlp train.steps=100"
+
+
 def test_a_challenge_is_trained_on_with_the_task_of_its_fixed_episodes(
     inside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,11 +39,16 @@ def with_changes(words: Sequence[str], changes: Sequence[str]) -> list[str]:
     """Return the words of a command with some keys set to other values, each key once.
 
     Args:
-        words: Overrides and options.
-        changes: Overrides ``key=value``. They take the place of those of the same key.
+        words: Overrides, and options, each followed by its value.
+        changes: Overrides ``key=value``. They take the place of those of the same key, also of one that removes it.
     """
     keys = {change.partition("=")[0] for change in changes}
-    return [*(word for word in words if word.partition("=")[0].lstrip("+") not in keys), *changes]
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if before.startswith("--") or word.partition("=")[0].lstrip("+~") not in keys
+    ]
+    return [*kept, *changes]
 
 
 def format_next(steps: Sequence[Step]) -> str:
