@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from metaexp.config.classes.values import format_nearest
-from metaexp.config.yaml_files import read_mapping
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import ConfigError
 from metaexp.folders.known_values import format_unknown, known_names
-from metaexp.folders.rows import KEYS, Row, has_value, value_of
+from metaexp.folders.rows import KEYS, Row, chosen_file, has_value, value_of
 from metaexp.folders.state import STATES
 
 _OTHER_NAMES = {"status": "state"}
@@ -121,15 +120,7 @@ def _passes(row: Row, item: Filter) -> bool:
 def _value(row: Row, key: str) -> Any:
     """The value of a key; of a section, such as ``optimizer``, the file that was chosen."""
     value = value_of(row, key)
-    return _choice(row, key) if isinstance(value, dict) else value
-
-
-def _choice(row: Row, group: str) -> str | None:
-    """The file of a group that a run was made with; None if it is not known."""
-    try:
-        return str(read_mapping(row.found.path / "choices.yaml").get(group))
-    except RunFolderError:
-        return None
+    return chosen_file(row.found.path, key) if isinstance(value, dict) else value
 
 
 def _equals(value: Any, text: str) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.yaml_files import read_mapping
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
@@ -134,6 +135,23 @@ def value_of(row: Row, key: str) -> Any:
     """
     found = at_key(row.config, key)
     return row.facts[key] if key in row.facts else (found[0] if found else None)
+
+
+def chosen_file(run: Path, group: str) -> str | None:
+    """Return the file of a group of the configuration that a run was made with, such as ``adam`` of ``optimizer``.
+
+    Args:
+        run: The run folder.
+        group: The group.
+
+    Returns:
+        The name of the file; None if the run has none of this group, or if its choices cannot be read.
+    """
+    try:
+        name = read_mapping(run / "choices.yaml").get(group)
+    except RunFolderError:  # of a copy without that file
+        return None
+    return None if name is None else str(name)
 
 
 def _task(config: Mapping[str, Any]) -> Task | None:

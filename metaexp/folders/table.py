@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from metaexp.config.classes.values import format_nearest
-from metaexp.config.yaml_files import read_mapping
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.nested import at_key, values_by_key
 from metaexp.folders.filters import OFTEN_ABSENT
 from metaexp.folders.known_values import format_unknown, known_names
+from metaexp.folders.rows import chosen_file
 from metaexp.results.episodes import check_tested
 from metaexp.results.record import RunRecord, Status, read_record
 from metaexp.results.run_table import Row, RunTable
@@ -78,12 +78,7 @@ def _values(key: str, row: Row, config: Mapping[str, Any]) -> list[Any]:
     if key in row:
         return [row[key]]
     found = at_key(config, key)
-    if found and isinstance(found[0], Mapping):
-        try:
-            found.append(read_mapping(row["folder"] / "choices.yaml").get(key))
-        except RunFolderError:  # of a copy without that file
-            return found
-    return found
+    return [*found, chosen_file(row["folder"], key)] if found and isinstance(found[0], Mapping) else found
 
 
 def _plain(wanted: Any) -> Any:

@@ -105,6 +105,31 @@ def test_a_filter_by_a_tag_finds_runs_that_have_it_among_others(
     assert [row["name"] for row in mx.runs(tmp_path, tags="wide")] == [tagged.name]
 
 
+@pytest.mark.parametrize(
+    ("choices", "is_found", "other"),
+    [
+        ("optimizer: sgd\n", "sgd", "null"),
+        ("optimizer: 5\n", "5", "null"),
+        ("task: x\n", None, "None"),
+        (None, None, "None"),
+    ],
+)
+def test_a_run_without_a_file_of_a_group_has_null_for_ls_and_none_for_python(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], choices: str | None, is_found: str | None, other: str
+) -> None:
+    run = tmp_path / "run"
+    write_run(run)
+    if choices is None:
+        (run / "choices.yaml").unlink()
+    else:
+        (run / "choices.yaml").write_text(choices)
+    assert names(listed(capsys, str(tmp_path), f"optimizer={is_found or 'null'}")) == ["run"]
+    assert listed(capsys, str(tmp_path), f"optimizer={other}") == []
+    assert [row["folder"] for row in mx.runs(tmp_path, optimizer=is_found)] == [run]
+    with nullcontext() if other == "null" else pytest.warns(UserWarning, match="optimizer=None: no run has it"):
+        assert len(mx.runs(tmp_path, optimizer=None if other == "null" else other)) == 0
+
+
 def test_rows_are_sorted_the_newest_last_or_by_any_key(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     times = [str(row["when"]) for row in listed(capsys)]
     assert times == sorted(times)
