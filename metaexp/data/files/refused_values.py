@@ -8,6 +8,7 @@ from metaexp.core.errors import DataError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from torch import Tensor
 
     Array = npt.NDArray[Any]
 
@@ -49,27 +50,45 @@ def _is_one_hot(labels: Array) -> bool:
     return bool((ones | np.equal(labels, 0)).all() and (ones.sum(1) == 1).all())
 
 
-def refuse_not_finite(values: Array, given: Array, what: str, first: int = 0) -> None:
+def refuse_not_finite(values: Array, given: Array, what: str, first: int | None = 0, missing: str = FILL_IN) -> None:
     """Refuse examples with numbers that are not finite, and say where and what to do.
 
     Args:
         values: The examples (B, ...) as float32.
         given: The same (B, ...) as they were given, of any type of numbers.
         what: What messages call them.
-        first: The number of the first of them.
+        first: The number of the first of them; None if they are one example.
+        missing: What to do if a number is NaN or infinite.
 
     Raises:
         DataError: A number is NaN, infinite, or too large for float32.
+    """
+    if problem := format_not_finite(values, given, what, first, missing):
+        raise DataError(problem)
+
+
+def format_not_finite(
+    values: Array, given: Array | Tensor, what: str, first: int | None = 0, missing: str = FILL_IN
+) -> str:
+    """Return why examples are refused that have numbers which are not finite; an empty text if all are.
+
+    Args:
+        values: The examples (B, ...) as float32.
+        given: The same (B, ...) as they were given, of any type of numbers.
+        what: What messages call them.
+        first: The number of the first of them; None if they are one example.
+        missing: What to do if a number is NaN or infinite.
     """
     import numpy as np
 
     wrong = ~np.isfinite(values)
     if not wrong.any():
-        return
+        return ""
     place = tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
-    raise DataError(
-        f"{what} has values that are not finite as float32, such as {given[place]} in example {place[0] + first}. "
-        f"{number_advice(float(given[place]))}"
+    where = f" in example {place[0] + first}" if place and first is not None else ""
+    number = float(given[place])
+    return (
+        f"{what} has values that are not finite as float32, such as {number}{where}. {number_advice(number, missing)}"
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metaexp.core.errors import DataError, first_line
 from metaexp.data.files.images import composited, upright
-from metaexp.data.files.refused_values import has_masked, number_advice
+from metaexp.data.files.refused_values import has_masked, refuse_not_finite
 
 _CHANNELS: Final = (1, 3)
 
@@ -40,12 +40,8 @@ def read_example(example: Any, name: str, image_size: int | None) -> tuple[Array
     if array.dtype.kind == "f" and array.ndim in (1, 2, 3) and array.size:
         with np.errstate(over="ignore"):
             floats = array.astype(np.float32)
-        wrong = array[~np.isfinite(floats)]
-        if wrong.size:
-            raise DataError(
-                f"{name} has values that are not finite as float32, such as {wrong[0]}. "
-                f"{number_advice(float(wrong[0]), 'Leave the item out of the dataset, or fill the value in.')}"
-            )
+        missing = "Leave the item out of the dataset, or fill the value in."
+        refuse_not_finite(floats, array, name, first=None, missing=missing)
         return np.ascontiguousarray(floats), False
     raise DataError(
         f"{name} is {array.dtype} of shape {array.shape}; an example must be a PIL image, a uint8 image, or floats: "

@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Adapted, Examples
 from metaexp.data.classification.preprocessing import Pixels
-from metaexp.data.files.refused_values import FILL_IN, has_masked
+from metaexp.data.files.refused_values import FILL_IN, format_not_finite, has_masked
 from metaexp.models.torch_settings import standard_settings
 from metaexp.run.initial.network import Interface
 
@@ -183,8 +183,6 @@ class Learner:
                 f"{name} has shape {tuple(found.shape)}; this run takes (S, {', '.join(map(str, shape))}), with at "
                 "least one example."
             )
-        if not found.isfinite().all():
-            raise ConfigError(f"{name} has values that are not finite. {FILL_IN}")
         self._warn_of_values(found, name)
         return found
 
@@ -205,8 +203,6 @@ class Learner:
     def _support(self, x: Tensor, y: Array) -> tuple[Examples, npt.NDArray[Any] | None]:
         if self.task.n_way == 0:
             targets = as_tensor(y, "y")
-            if not targets.isfinite().all():
-                raise ConfigError(f"y has values that are not finite. {FILL_IN}")
             if targets.numel() != len(x) * self.interface.n_outputs:
                 raise ConfigError(
                     f"y has shape {tuple(targets.shape)}; this run takes (S, {self.interface.n_outputs}) targets, one "
@@ -265,10 +261,12 @@ def as_tensor(values: Array, name: str) -> Tensor:
         name: What the message calls them.
 
     Raises:
-        ConfigError: Some are masked.
+        ConfigError: Some are masked, or not finite as float32.
     """
     if has_masked(values):
         raise ConfigError(f"{name} has masked values (numpy.ma), and what is below a mask is not taken. {FILL_IN}")
-    found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-    found = found.detach().to("cpu", torch.float32)
+    given = values if isinstance(values, Tensor) else np.array(values)
+    found = (given if isinstance(given, Tensor) else torch.from_numpy(given)).detach().to("cpu", torch.float32)
+    if problem := format_not_finite(found.numpy(), given, name):
+        raise ConfigError(problem)
     return found.clone() if found.is_inference() else found  # inner steps need gradients, which such a tensor refuses

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metaexp.data.files.refused_values import has_masked
+from metaexp.core.errors import DataError
+from metaexp.data.files.refused_values import FILL_IN, format_not_finite, has_masked, refuse_not_finite
+from metaexp.data.wrapped.example import read_example
 
 PAIRS = np.zeros(2, [("x", "f4"), ("y", "i8")])
 
@@ -27,3 +29,19 @@ PAIRS = np.zeros(2, [("x", "f4"), ("y", "i8")])
 )
 def test_masked_values_are_found(values: object, masks_some: bool) -> None:
     assert has_masked(values) is masks_some
+
+
+def test_one_example_and_several_are_refused_with_one_sentence() -> None:
+    given = np.array([[1.0, 2.0], [3.0, 1e39]])
+    with np.errstate(over="ignore"):
+        values = given.astype(np.float32)
+    sentence = "{} has values that are not finite as float32, such as 1e+39{}. Divide all by a constant"
+    assert format_not_finite(values, given, "x", 7).startswith(sentence.format("x", " in example 8"))
+    with pytest.raises(DataError) as several:
+        refuse_not_finite(values, given, "x")
+    with pytest.raises(DataError) as one:
+        read_example(given, "item 3", None)
+    assert str(several.value).startswith(sentence.format("x", " in example 1"))
+    assert str(one.value).startswith(sentence.format("item 3", ""))
+    assert format_not_finite(values[:1], given[:1], "x") == ""
+    assert format_not_finite(np.float32(np.nan), np.float64(np.nan), "x").endswith(f"such as nan. {FILL_IN}")

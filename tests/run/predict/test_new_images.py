@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -121,10 +122,22 @@ def test_arrays_that_were_not_prepared_as_images_of_the_run_bring_a_warning(
     assert said(outside, None) == []  # not images
 
 
-@pytest.mark.parametrize("target", [np.nan, np.inf])
-def test_targets_that_are_not_finite_are_refused(target: float) -> None:
+@pytest.mark.parametrize(
+    ("number", "what_to_do"),
+    [
+        (np.nan, r"nan in example 1\. Leave out examples where a value is missing"),
+        (-np.inf, r"-inf in example 1\. Leave out"),
+        (1e39, r"1e\+39 in example 1\. Divide all by a constant"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused_with_their_place_and_what_to_do(
+    number: float, what_to_do: str
+) -> None:
     regression = Learner(cast(Algorithm, None), Interface((1,), 1), TaskShape(0, 2, 1))
-    with pytest.raises(
-        ConfigError, match=r"y has values that are not finite\. Leave out examples where a value is missing"
-    ):
-        regression.adapt([[0.0], [1.0]], [[target], [0.0]])
+    for kind in (list, np.array, partial(torch.tensor, dtype=torch.float64)):
+        good, bad = kind([[0.0], [1.0]]), kind([[0.0], [number]])
+        for name, (x, y) in {"x": (bad, good), "y": (good, bad)}.items():
+            with pytest.raises(
+                ConfigError, match=f"^{name} has values that are not finite as float32, such as {what_to_do}"
+            ):
+                regression.adapt(x, y)

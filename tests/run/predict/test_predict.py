@@ -501,7 +501,7 @@ def test_a_fixed_way_algorithm_refuses_other_ways(sinusoid: mx.Run, tmp_path: Pa
         learner.adapt(np.zeros((3, 1, 28, 28)), ["a", "b", "c"])
     assert learner.adapt(np.zeros((5, 1, 28, 28)), list("abcde")).predict(np.zeros((2, 1, 28, 28))).shape == (2,)
     with pytest.raises(
-        ConfigError, match=r"x has values that are not finite\. Leave out examples where a value is missing"
+        ConfigError, match=r"x has values that are not finite as float32, such as nan in example 0\. Leave"
     ):
         learner.adapt(np.full((5, 1, 28, 28), np.nan), list("abcde"))
     with pytest.raises(ConfigError, match=r"y has shape \(3,\); this run takes \(S, 1\) targets"):
