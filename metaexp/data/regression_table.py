@@ -23,9 +23,10 @@ class RegressionTable(TaskFile):
     """Inputs, targets and the task of each example, from a CSV or .npz file.
 
     A CSV has a header: ``task``, the inputs ``x`` (or ``x0``, ``x1``, ...), the targets ``y`` (or ``y0``, ``y1``,
-    ...), and ``split`` (train, val or test) where the file divides the tasks. An .npz has the arrays ``x``: (B), (B,
-    D) or (B, L, D), sequences of L steps; ``y``: (B) or (B, D_out); ``task``: (B), whole numbers or text; and
-    ``split`` (B) where it divides the tasks. An episode is one task with K + Q different examples of it.
+    ...), and ``split`` (train, val or test) where the file divides the tasks; all but ``split`` may have other names.
+    An .npz has the arrays ``x``: (B), (B, D) or (B, L, D), sequences of L steps; ``y``: (B) or (B, D_out); ``task``:
+    (B), whole numbers or text; and ``split`` (B) where it divides the tasks. An episode is one task with K + Q
+    different examples of it.
     """
 
     standardise_for: ClassVar[Mapping[str, str]] = {"inputs": "inputs", "targets": "both"}
@@ -40,6 +41,7 @@ class RegressionTable(TaskFile):
         targets: list[str] | None = None,
         min_examples: PositiveInt | None = None,
         standardise: Literal["none", "inputs", "both"] = "none",
+        task: str | None = None,
     ) -> None:
         """Describe the file.
 
@@ -52,6 +54,7 @@ class RegressionTable(TaskFile):
             min_examples: Tasks with fewer examples are left out; None leaves out none.
             standardise: Whether each input, or each input and each target, is brought to mean 0 and standard
                 deviation 1 over the examples of the training tasks. Errors are in these units then.
+            task: The column of the task in a CSV; None for task.
 
         Raises:
             ConfigError: ``fractions`` are impossible.
@@ -60,10 +63,12 @@ class RegressionTable(TaskFile):
         self.inputs = inputs
         self.targets = targets
         self.standardise = standardise
+        self.task = task
 
     def reader(self) -> Reader:
         """Return what reads the columns that were named."""
-        return _Columns(*(None if names is None else tuple(names) for names in (self.inputs, self.targets)))
+        inputs, targets = (None if names is None else tuple(names) for names in (self.inputs, self.targets))
+        return _Columns(inputs, targets, self.task)
 
     def prepared(self, x: Floats, y: Floats, train: npt.NDArray[np.bool_]) -> tuple[Floats, Floats, dict[str, Any]]:
         """Standardise inputs and targets by the training tasks, as far as ``standardise`` says."""
@@ -80,12 +85,13 @@ class RegressionTable(TaskFile):
 
 @dataclass(frozen=True)
 class _Columns:
-    """Reads inputs and targets from a file."""
+    """Reads tasks, inputs and targets from a file."""
 
     inputs: tuple[str, ...] | None
     targets: tuple[str, ...] | None
+    task: str | None
 
     def __call__(self, path: Path) -> TableContent:
         from metaexp.data.regression.table_file import read_table
 
-        return read_table(path, self.inputs, self.targets)
+        return read_table(path, self.inputs, self.targets, self.task)

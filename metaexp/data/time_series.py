@@ -47,6 +47,8 @@ class TimeSeries(TaskFile):
         targets: list[str] | None = None,
         min_examples: PositiveInt | None = None,
         standardise: Literal["none", "values"] = "none",
+        series: str | None = None,
+        time: str | None = None,
     ) -> None:
         """Describe the file and the windows.
 
@@ -58,11 +60,13 @@ class TimeSeries(TaskFile):
             split_seed: Decides which series go where then.
             stride: Steps from the start of a window to that of the next. None for length + horizon: no two windows
                 share a value then, so the support set does not hold what is asked for of the query set.
-            values: The columns of values in a CSV; None for all but ``series``, ``time`` and ``split``.
+            values: The columns of values in a CSV; None for all but those of the series, the time and ``split``.
             targets: Those of them that are forecast; None for all.
             min_examples: Series with fewer windows are left out; None leaves out none.
             standardise: Whether each column of values is brought to mean 0 and standard deviation 1 over the
                 inputs of the training series. Errors are in these units then.
+            series: The column with the name of the series in a CSV; None for series.
+            time: The column of times in a CSV; None for time, if there is one.
 
         Raises:
             ConfigError: ``fractions`` are impossible.
@@ -74,11 +78,14 @@ class TimeSeries(TaskFile):
         self.values = values
         self.targets = targets
         self.standardise = standardise
+        self.series = series
+        self.time = time
 
     def reader(self) -> Reader:
         """Return what reads the file and cuts its series into windows."""
         values, targets = (None if names is None else tuple(names) for names in (self.values, self.targets))
-        return _Windows(values, targets, self.length, self.horizon, self.stride or self.length + self.horizon)
+        stride = self.stride or self.length + self.horizon
+        return _Windows(values, targets, self.series, self.time, self.length, self.horizon, stride)
 
     def prepared(self, x: Floats, y: Floats, train: npt.NDArray[np.bool_]) -> tuple[Floats, Floats, dict[str, Any]]:
         """Standardise each column of values, in inputs and targets alike."""
@@ -104,6 +111,8 @@ class _Windows:
 
     values: tuple[str, ...] | None
     targets: tuple[str, ...] | None
+    series: str | None
+    time: str | None
     length: int
     horizon: int
     stride: int
@@ -112,4 +121,5 @@ class _Windows:
         from metaexp.data.regression.series_file import read_series
         from metaexp.data.regression.windows import windows
 
-        return windows(read_series(path, self.values, self.targets), self.length, self.horizon, self.stride, path)
+        content = read_series(path, self.values, self.targets, self.series, self.time)
+        return windows(content, self.length, self.horizon, self.stride, path)

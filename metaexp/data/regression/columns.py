@@ -94,6 +94,26 @@ def place_of(name: str, header: list[str], path: Path, advice: str) -> int:
     return header.index(name)
 
 
+def named_place(key: str, given: str | None, header: list[str], path: Path, advice: str) -> int:
+    """Return the number of a column that a key of the configuration may name.
+
+    Args:
+        key: The key, and the name of the column where the key is not given.
+        given: The name that the configuration gives; None for that of the key.
+        header: The columns of the file.
+        path: The file, for messages.
+        advice: What to do where the key is not given, and there is no such column.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    if given is None:
+        return place_of(key, header, path, f"{advice} Or name the column in dataset.{key}.")
+    if given not in header:
+        raise DataError(f"dataset.{key} names {given}; {path} has the columns {', '.join(header)}.")
+    return header.index(given)
+
+
 def finite_number(text: str, column: str, line: int, path: Path, missing: str) -> float | int:
     """Return the number in a cell: an int if it is a whole number that a float64 may not hold.
 

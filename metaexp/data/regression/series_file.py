@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from metaexp.data.regression.columns import (
     exact_table,
     finite_number,
     lost_digits,
+    named_place,
     place_of,
     require_arrays,
     require_equal_lengths,
@@ -75,7 +76,13 @@ class _Steps(NamedTuple):
     notes: list[str]
 
 
-def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str] | None) -> SeriesContent:
+def read_series(
+    path: Path,
+    values: Sequence[str] | None,
+    targets: Sequence[str] | None,
+    series_name: str | None = None,
+    time: str | None = None,
+) -> SeriesContent:
     """Read a CSV or .npz file.
 
     Args:
@@ -83,6 +90,8 @@ def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str]
         values: The columns of values in a CSV; None for all but ``series``, ``time`` and ``split``. In an .npz, they
             are called 0, 1, ...
         targets: Those that are forecast; None for all.
+        series_name: The column of the series in a CSV; None for series.
+        time: The column of times in a CSV; None for time, if there is one.
 
     Raises:
         DataError: Columns or arrays are missing, of another kind, or do not fit together; a series is in two splits;
@@ -91,7 +100,10 @@ def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str]
     import numpy as np
 
     refuse_special(path)
-    steps = _from_arrays(path, values) if path.suffix.lower() == ".npz" else _from_csv(path, values)
+    if path.suffix.lower() == ".npz":
+        steps = _from_arrays(path, {"values": values, "series": series_name, "time": time})
+    else:
+        steps = _from_csv(path, values, series_name, time)
     chosen = steps.columns if targets is None else list(targets)
     unknown = [name for name in chosen if name not in steps.columns]
     if unknown or not chosen:
@@ -130,15 +142,16 @@ def _step_times(rows: Sequence[int], times: _Times) -> StepTimes:
     return StepTimes(written, uneven_steps(compact_dates(written) or [times.numbers[row] for row in rows]))
 
 
-def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
-
+def _from_csv(path: Path, values: Sequence[str] | None, series_name: str | None, time_name: str | None) -> _Steps:
     header, lines = read_rows(path)
     if not lines:
         raise DataError(f"{path} has no values. {_ADVICE}")
-    series = place_of("series", header, path, _ADVICE)
-    columns = [name for name in header if name not in _RESERVED] if values is None else list(values)
+    series = named_place("series", series_name, header, path, _ADVICE)
+    time = None if time_name is None and "time" not in header else named_place("time", time_name, header, path, "")
+    known = (header[series], "time" if time is None else header[time], "split")
+    columns = [name for name in header if name not in known] if values is None else list(values)
     for name in header if values is None else ():
-        refuse_misspelt(name, header, _RESERVED, path)
+        refuse_misspelt(name, header, known, path)
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise DataError(f"dataset.values names {twice} twice. Name each column once.")
@@ -149,13 +162,13 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
         [[_value(row[place].strip(), header[place], line, path) for place in places] for line, row in lines]
     )
     times = None
-    if "time" in header:
-        time = header.index("time")
+    if time is not None:
         written = [row[time].strip() for _, row in lines]
-        times = _Times([_time(text, line, path) for text, (line, _) in zip(written, lines, strict=True)], written)
+        numbers = [_time(text, header[time], line, path) for text, (line, _) in zip(written, lines, strict=True)]
+        times = _Times(numbers, written)
     splits = [row[header.index("split")] for _, row in lines] if "split" in header else None
     cells = {name: [row[place] for _, row in lines] for place, name in enumerate(header)}
-    notes = unused(cells, {*_RESERVED, *columns} & {*header}, _RESERVED, path)
+    notes = unused(cells, {*known, *columns} & {*header}, known, path)
     if values is None and len(columns) > 1:
         notes.append(f"Values in {path}: {', '.join(columns)}. To use some of them, name these in dataset.values.")
     return _Steps([row[series] for _, row in lines], times, table, columns, splits, notes)
@@ -166,7 +179,7 @@ def _value(text: str, column: str, line: int, path: Path) -> float | int:
     return float("nan") if text.lower() in _MISSING else finite_number(text, column, line, path, _LEFT_EMPTY)
 
 
-def _time(text: str, line: int, path: Path) -> float | int:
+def _time(text: str, column: str, line: int, path: Path) -> float | int:
     """A time as a number: it is one, or a date (with a time of day) of ISO 8601. Whole numbers stay exact."""
     number: float | int
     try:
@@ -179,16 +192,18 @@ def _time(text: str, line: int, path: Path) -> float | int:
         else:
             number = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     if not abs(number) < float("inf"):
-        raise DataError(f"{path}, line {line}: time is {text!r}; it must be a number or a date such as 2026-01-31.")
+        raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a number or a date such as 2026-01-31.")
     return number
 
 
-def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
+def _from_arrays(path: Path, named: Mapping[str, object]) -> _Steps:
     import numpy as np
 
     arrays = read_npz(path)
-    if values is not None:
-        raise DataError(f"dataset.values names columns of a CSV; {path} has the array values.")
+    if key := next((key for key, name in named.items() if name is not None), None):
+        raise DataError(
+            f"dataset.{key} names columns of a CSV; {path} has arrays called {', '.join(named)}. Set it to null."
+        )
     require_arrays(arrays, ("series", "values"), path, _ADVICE)
     names = text_array(arrays, "series", path)
     table = arrays["values"]

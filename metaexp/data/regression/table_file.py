@@ -17,7 +17,7 @@ from metaexp.data.regression.columns import (
     finite_number,
     lettered_columns,
     lost_digits,
-    place_of,
+    named_place,
     refuse_shared,
     require_arrays,
     require_equal_lengths,
@@ -59,13 +59,16 @@ class TableContent(NamedTuple):
     forecast: tuple[int, ...] = ()
 
 
-def read_table(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] | None) -> TableContent:
+def read_table(
+    path: Path, inputs: Sequence[str] | None, targets: Sequence[str] | None, task: str | None = None
+) -> TableContent:
     """Read a CSV or .npz file.
 
     Args:
         path: The file; ``.npz`` is read as arrays, everything else as CSV with a header.
         inputs: The columns of x in a CSV, in order; None for x, or x0, x1, ...
         targets: The columns of y in a CSV, in order; None for y, or y0, y1, ...
+        task: The column of the task in a CSV; None for task.
 
     Raises:
         DataError: Columns or arrays are missing, of another kind, not finite, or do not fit together; a task is in two
@@ -73,14 +76,18 @@ def read_table(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] 
     """
     refuse_special(path)
     if path.suffix.lower() == ".npz":
-        if inputs is not None or targets is not None:
-            key = "inputs" if inputs is not None else "targets"
-            raise DataError(f"dataset.{key} names columns of a CSV; {path} has the arrays x and y. Set it to null.")
+        named = {"inputs": inputs, "targets": targets, "task": task}
+        if key := next((key for key, name in named.items() if name is not None), None):
+            raise DataError(
+                f"dataset.{key} names columns of a CSV; {path} has the arrays x, y and task. Set it to null."
+            )
         return _from_arrays(path)
-    return _from_csv(path, inputs, targets)
+    return _from_csv(path, inputs, targets, task)
 
 
-def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] | None) -> TableContent:
+def _from_csv(
+    path: Path, inputs: Sequence[str] | None, targets: Sequence[str] | None, task_name: str | None
+) -> TableContent:
     import numpy as np
 
     header, rows = read_rows(path)
@@ -88,12 +95,13 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
         raise DataError(f"{path} has no examples. {_ADVICE}")
     x_names, y_names = lettered_columns("x", inputs, header, path), lettered_columns("y", targets, header, path)
     refuse_shared(x_names, y_names)
-    task = place_of("task", header, path, _ADVICE)
+    task = named_place("task", task_name, header, path, _ADVICE)
+    known = (header[task], "split")
     nameless = next((line for line, row in rows if not row[task].strip()), None)
     if nameless is not None:
-        raise DataError(f"{path}, line {nameless}: task is empty. {_ADVICE}")
+        raise DataError(f"{path}, line {nameless}: {header[task]} is empty. {_ADVICE}")
     cells = {name: [row[place] for _, row in rows] for place, name in enumerate(header)}
-    left = unused(cells, {"task", "split", *x_names, *y_names} & {*header}, _KNOWN, path)
+    left = unused(cells, {*known, *x_names, *y_names} & {*header}, known, path)
     split = header.index("split") if "split" in header else None
     numbers = [header.index(name) for name in (*x_names, *y_names)]
     exact = exact_table(

@@ -77,7 +77,7 @@ def test_names_of_columns_are_refused_for_arrays_which_have_none(tmp_path):
     arrays = {"x": numbers, "y": numbers, "task": np.repeat(np.arange(4), 5)}
     np.savez(tmp_path / "mine.npz", **arrays)
     assert RegressionTable("mine.npz", [0.5, 0.25, 0.25], 0).load(tmp_path, print).input_shape == (1,)
-    for key in ("inputs", "targets"):
+    for key in ("inputs", "targets", "task"):
         with pytest.raises(DataError, match=rf"dataset.{key} names columns of a CSV"):
             RegressionTable("mine.npz", [0.5, 0.25, 0.25], 0, **{key: ["x"]}).load(tmp_path, print)
 
@@ -132,3 +132,39 @@ def test_labelled_arrays_do_not_ignore_a_split(tmp_path):
     assert (
         Arrays("mine.npz", [0.5, 0.25, 0.25], 0, False, None, "none", "all").load(tmp_path, print).class_names["test"]
     )
+
+
+def test_the_columns_of_the_task_the_series_and_the_time_may_have_other_names(tmp_path):
+    usual, _ = table(tmp_path, "task,split,x,y,z")
+    named, said = table(tmp_path, "patient,split,x,y,task", task="patient")
+    assert named.task_names == usual.task_names
+    assert named.digest == usual.digest
+    assert any("Not used" in line and "1 column (task)" in line for line in said), "another column is called task"
+    assert table(tmp_path, "task,split,x,y,patient", task="patient")[0].digest != usual.digest
+    usual, _ = series(tmp_path, "series,split,time,load")
+    named, _ = series(tmp_path, "home,split,when,load", series="home", time="when")
+    assert named.input_shape == (2, 1), "the time is not a value"
+    assert named.digest == usual.digest
+    assert series(tmp_path, "series,split,when,load")[0].input_shape == (2, 2)
+
+
+@pytest.mark.parametrize("read", [table, series])
+@pytest.mark.parametrize("key", ["task", "series", "time"])
+def test_a_named_column_that_is_not_there_names_its_key_and_the_columns(tmp_path, read, key):
+    if (key == "task") != (read is table):
+        return
+    header = "task,split,x,y,z" if read is table else "series,split,time,load"
+    with pytest.raises(DataError, match=rf"dataset\.{key} names when; .* has the columns {header.replace(',', ', ')}"):
+        read(tmp_path, header, **{key: "when"})
+
+
+def test_without_the_usual_column_the_key_that_names_another_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no column task; .* Or name the column in dataset\.task\."):
+        table(tmp_path, "patient,split,x,y,z")
+    with pytest.raises(DataError, match=r"no column series; .* Or name the column in dataset\.series\."):
+        series(tmp_path, "home,split,time,load")
+    table(tmp_path, "patient,split,x,y,z", task="patient")
+    series(tmp_path, "home,split,time,load", series="home")
+    (tmp_path / "mine.csv").write_text("patient,x,y\n ,1,2\n")
+    with pytest.raises(DataError, match=r"line 2: patient is empty"):
+        RegressionTable("mine.csv", [0.5, 0.25, 0.25], 0, task="patient").load(tmp_path, print)
