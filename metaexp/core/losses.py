@@ -12,6 +12,7 @@ from metaexp.core.types import Episode
 
 _NOT_A_LABEL = torch.iinfo(torch.int64).min
 """The label that torch's loss ignores, in place of -100: :func:`task_metric` counts every query."""
+_GIVE_SOME = "Give support and query one example or more, and leave no part of them empty."
 _ADVICE = "N classes have labels from 0 to N - 1, and N scores. `metaexp check` examines your own dataset or algorithm."
 
 
@@ -26,7 +27,8 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
         y: Labels (S,) or (S, ...) int64; or targets (S, D) float.
 
     Raises:
-        DataError: A label is not that of a class. There is no label that leaves an example out, as -100 does in torch.
+        DataError: There are no examples, or a label is not that of a class. There is no label that leaves an example
+            out, as -100 does in torch.
         ConfigError: The shapes or the types do not fit.
     """
     try:
@@ -43,8 +45,9 @@ def _task_loss(scores: Tensor, y: Tensor) -> Tensor:
         raise ConfigError(f"labels or targets are {_kind(y)}. Give labels as int64 (y.long()), and targets as floats.")
     if y.dtype == torch.int64 and y.dim() > 1:
         _require_shape_of_parts(scores.shape, y)
-    elif y.dim() or y.dtype != torch.int64:  # for one label (), torch takes scores (N,)
+    else:
         _require_shape(scores.shape, y)
+    _require_examples(y)
     if not scores.is_floating_point():
         raise ConfigError(f"predictions are {_kind(scores)}. Let predict return {_WANTED[y.dtype == torch.int64]}.")
     if y.dtype == torch.int64:
@@ -72,8 +75,10 @@ def _mapped_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
 
 
 def check_labels(episodes: Episode) -> None:
-    """Raise DataError where a label of an episode, or of several, is not that of a class."""
+    """Raise DataError where a label of an episode, or of several, is not that of a class, or where there are none."""
     for part, (_, y, n_way) in zip(("support", "query"), episodes, strict=True):
+        if not y.numel():
+            raise DataError(f"the {part} of an episode has no examples: y has the shape {tuple(y.shape)}. {_GIVE_SOME}")
         if n_way and bool(((y < 0) | (y >= n_way)).any()):
             wrong = y[(y < 0) | (y >= n_way)].flatten()[0]
             raise DataError(f"a {part} example of an episode of {n_way} classes has the label {int(wrong)}: {_ADVICE}")
@@ -89,9 +94,11 @@ def task_metric(scores: Tensor, y: Tensor) -> Tensor:
         y: Labels (S,) int64, or targets (S, D) float.
 
     Raises:
+        DataError: There are no examples.
         ConfigError: The shapes do not fit.
     """
     _require_shape(scores.shape, y)
+    _require_examples(y)
     if y.dtype == torch.int64:
         accuracy = (scores.argmax(-1) == y).float().mean()
         return accuracy.masked_fill(scores.isnan().any(), torch.nan)
@@ -117,9 +124,20 @@ def _require_shape_of_parts(scores: torch.Size, y: Tensor) -> None:
 
 def _require_shape(scores: torch.Size, y: Tensor) -> None:
     """Refuse shapes that torch would broadcast over all pairs of queries, which gives a meaningless number."""
-    if (scores[:-1] if y.dtype == torch.int64 else scores) != y.shape:
-        what = "labels" if y.dtype == torch.int64 else "targets"
+    is_label = y.dtype == torch.int64
+    if (scores[:-1] if is_label else scores) != y.shape or (is_label and not scores):
+        what = "labels" if is_label else "targets"
+        alone = " If this is one query, give y[None], of the shape (1,)." if y.dim() == 0 else ""
         raise ConfigError(
             f"predictions have the shape {tuple(scores)}, and {what} {tuple(y.shape)}. Let predict return scores "
-            "(M, N) of M queries, or outputs (M, D_out) in regression."
+            f"(M, N) of M queries, or outputs (M, D_out) in regression.{alone}"
+        )
+
+
+def _require_examples(y: Tensor) -> None:
+    """Refuse labels or targets of no example, whose mean is not a number."""
+    if not y.numel():
+        raise DataError(
+            f"there is nothing to compute a loss or a metric of: labels or targets have the shape {tuple(y.shape)}. "
+            f"{_GIVE_SOME}"
         )

@@ -219,3 +219,43 @@ def test_labels_of_another_type_are_refused_by_the_loss(dtype: torch.dtype) -> N
 
 def test_one_label_alone_has_a_loss() -> None:
     assert task_loss(torch.zeros(5), torch.tensor(2)).isclose(torch.tensor(5.0).log())
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("compute", [task_loss, task_metric])
+@pytest.mark.parametrize(
+    ("scores", "y"),
+    [
+        (torch.zeros(2, 0, 5), torch.zeros(2, 0, dtype=torch.int64)),
+        (torch.zeros(2, 0, 1), torch.zeros(2, 0, 1)),
+        (torch.zeros(2, 3, 0), torch.zeros(2, 3, 0)),
+    ],
+)
+def test_no_examples_have_no_loss_and_no_metric(scores: Tensor, y: Tensor, compute: Loss, mapped: bool) -> None:
+    """torch gives NaN, and the run said that it had diverged."""
+    with pytest.raises(
+        DataError, match=r"labels or targets have the shape \([03],( [01])?\)\. Give support and query one"
+    ):
+        vmap(compute)(scores, y) if mapped else compute(scores[0], y[0])
+    assert compute(torch.ones(1, 5), torch.zeros(1, dtype=torch.int64)).isfinite()
+
+
+@pytest.mark.parametrize("part", ["support", "query"])
+def test_an_episode_without_examples_is_refused_where_it_is_measured(part: str) -> None:
+    some = Examples(torch.zeros(2, 5, 3), torch.zeros(2, 5, dtype=torch.int64), 3)
+    empty = Examples(torch.zeros(2, 0, 3), torch.zeros(2, 0, dtype=torch.int64), 3)
+    check_labels(Episode(some, some))
+    with pytest.raises(DataError, match=rf"the {part} of an episode has no examples: y has the shape \(2, 0\)"):
+        check_labels(Episode(some, some)._replace(**{part: empty}))
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("compute", [task_loss, task_metric])
+@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 3), ()])
+def test_the_label_of_one_query_is_compared_with_its_scores_alone(
+    shape: tuple[int, ...], compute: Loss, mapped: bool
+) -> None:
+    y = torch.tensor([2, 1])
+    assert compute(torch.eye(3)[2], y[0]).isfinite()
+    with pytest.raises(ConfigError, match=r"and labels \(\)\. Let predict .* If this is one query, give y\[None\]"):
+        vmap(compute)(torch.zeros(2, *shape), y) if mapped else compute(torch.zeros(shape), y[0])
