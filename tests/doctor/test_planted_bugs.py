@@ -254,9 +254,14 @@ def test_where_a_task_leaves_traces_nothing_is_compared() -> None:
     assert skipped[0].sentence == "not checked until 'no randomness' is ok"
 
 
-def test_the_order_is_reported_as_measured() -> None:
+def test_the_order_is_reported_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     sentences = {name: CHECKS["meta-gradient"](subject(name)).sentence for name in ("Gradient", "Prototypes")}
     assert sentences == {"Gradient": "second order, as it says", "Prototypes": "no inner gradient, as it says"}
+    monkeypatch.setattr(planted.Prototypes, "first_order", False)  # as of code that writes out an inner gradient
+    said = CHECKS["meta-gradient"](subject("Prototypes"))
+    assert (said.verdict, said.sentence) == ("ok", "no derivative is left out, as it says")
+    monkeypatch.setattr(planted.Prototypes, "first_order", True)
+    assert CHECKS["meta-gradient"](subject("Prototypes")).verdict == "wrong"
     missing = next(finding for finding in quick("MissingCreateGraph") if finding.name == "meta-gradient")
     assert missing.sentence.startswith("measured: first order")
     detached = next(finding for finding in quick("DetachedStart") if finding.name == "meta-gradient")

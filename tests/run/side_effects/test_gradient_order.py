@@ -161,7 +161,7 @@ def said(algorithm: Algorithm, caplog: pytest.LogCaptureFixture, tiny: ModuleTyp
             0,
             True,
             None,
-            "torch takes no inner gradient. If the code computes none by itself either, let first_order return",
+            "no derivative is left out, and torch takes no inner gradient. If the code computes an inner gradient by",
         ),
     ],
 )
@@ -174,10 +174,35 @@ def test_a_false_claim_is_warned_of_and_a_true_one_is_not(
     truth: bool | None,
     words: str,
 ) -> None:
-    for claim in (True, False, None):
+    for claim in (True, False, None) if steps else (True, None):
         line = said(cls(steps, is_first_order, claim), caplog, tiny)
         assert (line == "") == (claim is truth), line
         assert claim is truth or (words in line and f"the property first_order of {cls.__name__} is {claim}" in line)
+
+
+class WritesItsGradient(Descends):
+    """One inner step on the outer weights, whose gradient of the mean squared error is written out."""
+
+    constant = False
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        features = torch.cat([support.x, torch.ones_like(support.x)], 1).matmul(self.hidden).relu()
+        error = features.matmul(self.out) - support.y
+        gradient = 2 * features.T.matmul(error) / len(error)
+        return {"hidden": self.hidden, "out": self.out - 0.01 * (gradient.detach() if self.constant else gradient)}
+
+
+class WritesAConstant(WritesItsGradient):
+    constant = True
+
+
+def test_an_inner_gradient_that_is_written_out_may_be_said_to_have_second_derivatives(
+    tiny: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert said(WritesItsGradient(1, False, False), caplog, tiny) == ""
+    line = said(WritesItsGradient(1, False, True), caplog, tiny)
+    assert "If the code computes an inner gradient by itself, let first_order return False" in line
+    assert said(WritesAConstant(1, False, True), caplog, tiny) == ""
 
 
 def test_what_is_not_certain_is_not_said(tiny: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
