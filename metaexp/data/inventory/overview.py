@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,6 +25,13 @@ from metaexp.data.regression.table_tasks import TableData
 _CLASSES_SHOWN: Final = 8
 _EXAMPLES_SHOWN: Final = 10
 _CURVES_SHOWN: Final = 4
+_CELL: Final = 0.65
+"""Inches of an image."""
+_TITLE: Final = 0.35
+"""Inches of the title above images."""
+_MARGIN: Final = 0.25
+_LEAST_WIDTH: Final = 3.5
+"""Inches that a title has at least."""
 _SAMPLE: Final = 512
 
 
@@ -113,17 +121,10 @@ def contact_sheet(loaded: MetaDataset) -> Figure:
     figure = Figure(figsize=(10, 10), layout="constrained")
     FigureCanvasAgg(figure)
     if isinstance(loaded, ClassDataset):
-        splits = list(loaded.capacity())
-        figure.set_size_inches(10, 5.5 * len(splits))
-        for split, axes in zip(splits, np.atleast_1d(figure.subplots(len(splits), 1)), strict=True):
-            _draw_classes(axes, loaded, split)
+        _draw_sheets(figure, [_Sheet(loaded, split) for split in loaded.capacity()])
     elif isinstance(loaded, MixtureData):
-        figure.set_size_inches(10, 5.5 * len(loaded.domains))
-        grid = np.atleast_1d(figure.subplots(len(loaded.domains), 1))
-        for (name, domain), axes in zip(loaded.domains.items(), grid, strict=True):
-            _draw_classes(axes, domain, next(iter(domain.capacity())))
-            if name != domain.origin.name:
-                axes.set_title(f"{name}: {axes.get_title()}", wrap=True)
+        domains = loaded.domains.items()
+        _draw_sheets(figure, [_Sheet(domain, next(iter(domain.capacity())), name) for name, domain in domains])
     else:
         grid = figure.subplots(len(SPLITS), _CURVES_SHOWN, squeeze=False)
         for split, row in zip(SPLITS, grid, strict=True):
@@ -167,21 +168,67 @@ def _format_values(dataset: ClassDataset) -> str:
     return f"mean {means}; standard deviation {spreads} ({counted(len(x), 'example')})"
 
 
-def _draw_classes(axes: Axes, dataset: ClassDataset, split: Split) -> None:
-    """A row for each of some classes, spread evenly over the split, with its first examples."""
+class _Sheet(NamedTuple):
+    """A split of which some examples are drawn: a row for each of some classes."""
+
+    dataset: ClassDataset
+    split: Split
+    domain: str = ""
+
+    @property
+    def n_rows(self) -> int:
+        return min(_CLASSES_SHOWN, self.dataset.table(self.split).n_classes)
+
+    @property
+    def n_columns(self) -> int:
+        return min(_EXAMPLES_SHOWN, self.dataset.table(self.split).smallest)
+
+    @property
+    def title(self) -> str:
+        name = self.dataset.origin.name
+        domain = f"{self.domain}: " if self.domain not in ("", name) else ""
+        return f"{domain}{name}: {self.split}, {counted(self.dataset.table(self.split).n_classes, 'class')}"
+
+
+def _draw_sheets(figure: Figure, sheets: Sequence[_Sheet]) -> None:
+    """One below the other, with images of the same size in all of them. Layouts of matplotlib do not see to that."""
+    figure.set_layout_engine("none")
+    n_columns = max(sheet.n_columns for sheet in sheets)
+    is_image = len(sheets[0].dataset.input_shape) == 3
+    shown = _CELL * (n_columns if is_image else _EXAMPLES_SHOWN)  # inches
+    grid = [figure.add_axes((0.0, 0.0, 1.0, 1.0), label=str(number)) for number in range(len(sheets))]
+    for sheet, axes in zip(sheets, grid, strict=True):
+        _draw_classes(axes, sheet, n_columns)
+    labels = [axes.yaxis.get_tightbbox() for axes in grid]
+    names = max(0.0 if box is None else box.width for box in labels) / figure.dpi  # inches
+    left, inner = _MARGIN + names, max(shown, _LEAST_WIDTH)
+    heights = [_CELL * sheet.n_rows for sheet in sheets]
+    width, height = left + inner + _MARGIN, sum(heights) + (_TITLE + _MARGIN) * len(sheets)
+    figure.set_size_inches(width, height)
+    top = height
+    for axes, own in zip(grid, heights, strict=True):
+        top -= _TITLE + own
+        axes.set_position((left / width, top / height, shown / width, own / height))
+        top -= _MARGIN
+
+
+def _draw_classes(axes: Axes, sheet: _Sheet, n_columns: int) -> None:
+    """A row for each of some classes, spread evenly over the split, with its first examples, in ``n_columns``."""
+    dataset, split = sheet.dataset, sheet.split
     table = dataset.table(split)
-    chosen = torch.linspace(0, table.n_classes - 1, min(_CLASSES_SHOWN, table.n_classes)).long()
-    n_shown = min(_EXAMPLES_SHOWN, table.smallest)
-    rows = table.first[chosen].unsqueeze(1) + torch.arange(n_shown)  # (classes, n_shown)
+    chosen = torch.linspace(0, table.n_classes - 1, sheet.n_rows).long()
+    rows = table.first[chosen].unsqueeze(1) + torch.arange(sheet.n_columns)  # (classes, n_shown)
     x = dataset.examples(rows).cpu()
     names = dataset.class_names[split]
-    axes.set_title(f"{dataset.origin.name}: {split}, {counted(table.n_classes, 'class')}", wrap=True)
+    axes.set_title(sheet.title, loc="left", wrap=True)
     labels = [
         names[int(i) % len(names)] + (f", turn {int(i) // len(names)}" if i >= len(names) else "") for i in chosen
     ]
     if x.dim() == 5:
         axes.imshow(_tiles(x), cmap="gray", vmin=0.0, vmax=1.0)
         step = x.shape[-2] + 1
+        axes.set_xlim(-0.5, n_columns * (x.shape[-1] + 1) - 0.5)
+        axes.spines[:].set_visible(False)
         axes.set_xticks([])
     else:
         step = 1

@@ -1,5 +1,7 @@
 import errno
+import io
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +158,25 @@ def test_a_full_disk_leaves_no_half_of_a_figure(tmp_path: Path, monkeypatch: pyt
     monkeypatch.undo()
     save(contact_sheet(loaded), tmp_path / "examples.png", dpi=100)
     assert [path.name for path in tmp_path.iterdir()] == ["examples.png"]
+
+
+@pytest.mark.parametrize("sizes", [SIZES, {"train": [30] * 12, "val": [12, 2], "test": [1]}])
+def test_images_have_one_size_in_all_splits_whatever_these_hold(sizes):
+    figure = contact_sheet(tiny_dataset(sizes, "none", "all", Pixels(False, None, None)))
+    figure.savefig(io.BytesIO(), dpi=100)
+    found = []
+    for axes in figure.axes:
+        (image,) = axes.get_images()
+        corners = axes.transData.transform([(0.0, 0.0), image.get_array().shape[1::-1]])
+        width, height = abs(corners[1] - corners[0])
+        rows, columns = (n // 7 for n in image.get_array().shape[:2])  # 6 pixels and a line
+        found.append((width / columns, height / rows))
+        around = axes.get_tightbbox()
+        assert figure.bbox.x0 <= around.x0
+        assert around.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= around.y0
+        assert around.y1 <= figure.bbox.y1
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert all(above.y0 > below.y1 for above, below in pairwise(boxes))
+    assert np.ptp(found) < 0.5, "pixels, both ways and between splits"
+    assert np.min(found) > 40
