@@ -25,6 +25,7 @@ from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
+from metaexp.run.evaluation.divergence import remedies, warn_of_divergence
 from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.scores import check_finite, recorded, scalars, score, warn_below_chance
 from metaexp.run.evaluation.selection import select_best
@@ -184,8 +185,9 @@ class Session:
             except AbortedWork:  # nothing is lost: the checkpoint of the last step is there
                 raise self._interrupted(", and saved") from None
         self.outputs.save_test(result, self.metric.name)
-        check_finite(result, self.state.algorithm.only_for_training)
+        check_finite(result, self.state.algorithm.only_for_training, remedies(self.settings))
         warn_below_chance(result, self.settings.task.n_way)
+        warn_of_divergence(result, self.settings)
         self.outputs.trackers.scalars(self.state.step, scalars(result, self.metric.name))
         return result
 

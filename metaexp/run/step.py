@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import agreeing, counted
@@ -26,6 +25,7 @@ from metaexp.machine.device import Compute
 from metaexp.machine.graphs.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
+from metaexp.run.evaluation.divergence import remedies
 from metaexp.run.optimizer import UnsavedState, warn_of_random_schedule
 from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress, sum_buffers
 from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
@@ -289,12 +289,5 @@ def not_finite(
     kept = f"The checkpoint after {counted(saved[-1], 'step')} is kept" if saved else "There is no checkpoint yet"
     return NotFiniteError(
         f"{what} is not finite in step {step + 1} of {total} (seed {settings.seed}). {kept}. "
-        f"Lower {' or '.join(_learning_rates(settings))}, or bound gradients with clip=norm."
+        f"{remedies(settings, 'bound gradients with clip=norm')}"
     )
-
-
-def _learning_rates(settings: Settings) -> list[str]:
-    """The learning rates of the settings, as ``key=value``."""
-    nodes = {"optimizer": settings.optimizer.arguments, "algorithm": settings.algorithm.arguments}
-    rates = [f"{section}.{key}" for section, node in nodes.items() for key in node if f"_{key}".endswith("_lr")]
-    return [f"{rate}={format_setting(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]

@@ -21,12 +21,13 @@ _ENOUGH = 10
 """Episodes, below which an interval says little."""
 
 
-def check_finite(result: EvalResult, not_saved: Collection[str] = ()) -> None:
+def check_finite(result: EvalResult, not_saved: Collection[str] = (), advice: str = "") -> None:
     """Raise NotFiniteError naming the episodes without a finite result.
 
     Args:
         result: A result over episodes.
         not_saved: Names of weights that selected weights are saved without, and that are NaN in a test.
+        advice: What to do otherwise.
     """
     bad = [str(i) for i in (~result.per_episode.isfinite()).nonzero().flatten().tolist()]
     if bad:
@@ -35,7 +36,8 @@ def check_finite(result: EvalResult, not_saved: Collection[str] = ()) -> None:
             f" If a test reads {listed(sorted(not_saved), 3)}, take it out of only_for_training: what that names is "
             "not saved with the selected weights, and is NaN here."
         )
-        raise NotFiniteError(found + (why if not_saved and len(bad) == len(result.per_episode) else ""))
+        is_unsaved = bool(not_saved) and len(bad) == len(result.per_episode)
+        raise NotFiniteError(found + (why if is_unsaved else f" {advice}".rstrip()))
 
 
 def warn_below_chance(result: EvalResult, n_way: int) -> None:

@@ -14,6 +14,7 @@ from metaexp.results.checkpoint_values import OF_BEST, OF_STATE, check_values
 from metaexp.results.record import read_record
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, DamagedError, read
+from metaexp.run.evaluation.divergence import remedies
 from metaexp.run.folder import RunFolder
 from metaexp.run.initial.network import Interface
 from metaexp.run.integrity import check_weights
@@ -53,12 +54,11 @@ def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, A
     Raises:
         NotFiniteError: No validation gave a finite number, or that of the last weights did not.
     """
-    best = best_checkpoint(setup.state)
+    best = best_checkpoint(setup.state, setup.settings)
     if setup.settings.eval.weights == "last" and best.step != setup.state.step:
         raise NotFiniteError(
             f"the validation after the last step, {setup.state.step}, gave no finite result, and eval.weights=last "
-            "tests the weights of that step. Lower optimizer.lr or the algorithm's inner learning rate, or give "
-            "eval.weights=best."
+            f"tests the weights of that step. {remedies(setup.settings, 'give eval.weights=best')}"
         )
     not_saved = setup.state.algorithm.only_for_training
     weights = {name: t for name, t in best.weights.items() if name not in not_saved}
@@ -67,8 +67,12 @@ def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, A
     return best
 
 
-def best_checkpoint(state: TrainState) -> Best:
+def best_checkpoint(state: TrainState, settings: Settings) -> Best:
     """Return the weights that did best on validation.
+
+    Args:
+        state: The state of training.
+        settings: The settings of the run, for the message.
 
     Raises:
         NotFiniteError: No validation gave a finite number.
@@ -76,8 +80,7 @@ def best_checkpoint(state: TrainState) -> Best:
     best = state.best
     if best is None:
         raise NotFiniteError(
-            "no validation gave a finite result, so there are no weights to test. Lower optimizer.lr or the "
-            "algorithm's inner learning rate."
+            f"no validation gave a finite result, so there are no weights to test. {remedies(settings)}"
         )
     return best
 
