@@ -27,6 +27,7 @@ from metaexp.run.evaluation.chunks import Chunks, InTurn, Report, Rows
 from metaexp.run.evaluation.own_metrics import further_metric
 from metaexp.run.side_effects.detect import Repeats, Weights, refuse_side_effects
 from metaexp.run.side_effects.first_predictions import warn_of_predictions
+from metaexp.run.side_effects.own_generators import keep_generators
 from metaexp.run.step import noise_seed
 
 
@@ -198,7 +199,11 @@ class Evaluator:
         """Yield the first task, with the same seed for noise each time, and refuse side effects of the block."""
         self.compute.reseed(noise_seed(self.seed, 0))
         episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.device))
-        with self.compute.autocast(), refuse_side_effects(algorithm, episodes, f"{split} tasks"):
+        with (
+            keep_generators(algorithm),
+            self.compute.autocast(),
+            refuse_side_effects(algorithm, episodes, f"{split} tasks"),
+        ):
             yield one_task(episodes, 0)
 
 

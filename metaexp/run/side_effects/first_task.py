@@ -15,6 +15,7 @@ from metaexp.core.types import Episode, select_tasks
 from metaexp.data.base import TaskSource
 from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.run.side_effects.gradient_order import warn_of_order
+from metaexp.run.side_effects.own_generators import keep_generators
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ def first_task(source: TaskSource, indices: Tensor) -> Episode:
 class FirstTask:
     """The first training task, computed twice: now, and by :meth:`check` after the other tasks of its step.
 
-    Both times begin with the same buffers, and those of training come back, for it may write into them.
+    Both times begin with the same buffers, and those of training come back, for it may write into them. So do random
+    generators of own code, as far as they are found.
 
     Args:
         algorithm: The algorithm that is trained.
@@ -70,13 +72,14 @@ class FirstTask:
                 "and draw noise from torch's own generator.",
                 type(self._algorithm).__name__,
             )
-        warn_of_order(self._algorithm, task)
+        with keep_generators(self._algorithm):
+            warn_of_order(self._algorithm, task)
 
     def _compute(self) -> tuple[Tensor, list[Tensor]]:
         """The meta-loss (1,) and the trainable tensors that it depends on."""
         later = [(tensor, tensor.clone()) for tensor, _ in self._buffers]
         _put(self._buffers)
-        with torch.enable_grad(), seed_numpy_and_python(0):
+        with keep_generators(self._algorithm), torch.enable_grad(), seed_numpy_and_python(0):
             loss = self._loss()
         _put(later)
         return loss.detach(), _leaves(loss)

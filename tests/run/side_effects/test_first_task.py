@@ -16,7 +16,9 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Constant, NoClip
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Examples
+from metaexp.doctor.subject import random_states
 from metaexp.machine.device import Compute
+from metaexp.run.side_effects.own_generators import keep_generators
 from metaexp.run.step import MetaStep
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
@@ -168,3 +170,66 @@ def test_the_first_step_is_what_it_would_be_without_the_look_at_its_first_task(t
         results.append((losses, made.algorithm.get_parameter("w").detach(), made.algorithm.get_buffer("mean")))
     assert all(torch.equal(first, second) for first, second in zip(*results, strict=True))
     assert not torch.equal(results[0][0], step(tiny, Shift()).run(0).losses) or act is into_buffer
+
+
+GLOBALS = (torch.Generator().manual_seed(1), np.random.default_rng(1), np.random.RandomState(1), random.Random(1))
+NUMPY = {"first": [np.random.default_rng(2)]}
+HIDDEN = SimpleNamespace(rng=np.random.default_rng(3))
+
+
+class HoldsOne(Shift):
+    of_class = np.random.default_rng(4)
+
+
+DRAWS: dict[str, Act] = {
+    "torch's, an attribute": lambda me, mean: mean + torch.rand(1, generator=me.generator),
+    "numpy's, an attribute": lambda me, mean: mean + me.numpy.normal(),
+    "Python's, an attribute": lambda me, mean: mean + me.python.random(),
+    "torch's, of a module": lambda _, mean: mean + torch.rand(1, generator=GLOBALS[0]),
+    "numpy's, of a module": lambda _, mean: mean + GLOBALS[1].normal(),
+    "numpy's old kind": lambda _, mean: mean + GLOBALS[2].normal(),
+    "Python's, of a module": lambda _, mean: mean + GLOBALS[3].random(),
+    "in containers": lambda _, mean: mean + NUMPY["first"][0].normal(),
+    "of a class": lambda _, mean: mean + HoldsOne.of_class.normal(),
+}
+
+
+def losses_after(act: Act, tiny: ModuleType, *, looks: bool) -> list[float]:
+    """The losses of two steps, the first with or without the looks at its first task."""
+    algorithm = HoldsOne(act)
+    with keep_generators(algorithm):  # each call begins where the other one began
+        made = step(tiny, algorithm)
+        made._is_first = looks
+        return [loss for number in range(2) for loss in made.run(number).losses.tolist()]
+
+
+@pytest.mark.parametrize("act", DRAWS.values(), ids=DRAWS.keys())
+def test_looks_do_not_move_generators_of_own_code_on(
+    tiny: ModuleType, act: Act, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked_at = losses_after(act, tiny, looks=True)
+    assert "draws from a random generator of its own" in caplog.text
+    assert looked_at == losses_after(act, tiny, looks=False)
+    assert len(set(looked_at)) == len(looked_at), "each task draws"
+
+
+def test_a_generator_that_an_object_hides_is_moved_on(tiny: ModuleType) -> None:
+    """This is documented. It shows that the losses above would tell."""
+
+    def hidden(_: Shift, mean: Tensor) -> Tensor:
+        return mean + HIDDEN.rng.normal()
+
+    state = HIDDEN.rng.bit_generator.state
+    looked_at = losses_after(hidden, tiny, looks=True)
+    HIDDEN.rng.bit_generator.state = state
+    assert looked_at != losses_after(hidden, tiny, looks=False)
+
+
+def test_global_generators_stay_where_they_are() -> None:
+    before = random_states()
+    with keep_generators(Shift()):
+        np.random.normal()
+        random.random()
+    assert {name: state for name, state in random_states().items() if before[name] != state} == {}
+    np.random.normal()
+    assert random_states() != before
