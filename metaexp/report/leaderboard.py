@@ -73,6 +73,7 @@ def format_leaderboard(entries: Sequence[Entry], places: Mapping[str, Place], le
     """
     boards = _boards(entries, places)
     rows = [row for board in boards for row in board["rows"]]
+    n_in_part = sum(not row["is_whole"] for row in rows)
     return render_page(
         "metaexp.report",
         "leaderboard",
@@ -82,7 +83,7 @@ def format_leaderboard(entries: Sequence[Entry], places: Mapping[str, Place], le
             for key, label in FILTERS.items()
         ],
         left_out=left_out,
-        n_in_part=sum(not row["is_whole"] for row in rows),
+        parts="all" if rows and n_in_part == len(rows) else n_in_part,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from metaexp.report.checked import Checked
 from metaexp.report.leaderboard import LeftOut, Place, format_leaderboard, seen_together
 from metaexp.report.rows import Entry, format_title, grouped
 from metaexp.results.display.wording import format_device
@@ -25,6 +26,28 @@ def test_learners_are_ranked_best_first_for_each_dataset_and_task(record: RunRec
     page = format_leaderboard(runs, {}, [])
     assert page.index("omniglot, 5-way 1-shot") < page.index("<strong>first") < page.index("<strong>second")
     assert page.index("<strong>second") < page.index("<strong>better") < page.index("<strong>worse")
+
+
+def test_the_page_says_of_which_numbers_only_the_first_episodes_were_tested_again(record: RunRecord) -> None:
+    def opening(*tested: int) -> str:
+        made = [
+            entry(record, f"run{i}", 0.9, experiment=f"e{i}")._replace(
+                checked=Checked(n, 600, "2026-01-02", "1", "a", "2")
+            )
+            for i, n in enumerate(tested)
+        ]
+        page = " ".join(format_leaderboard(made, {}, []).split())
+        return page[page.index("<h1>") : page.index("A number is the mean over the test episodes")]
+
+    again = "umber was measured again from the weights on this page before it was shown, and each row says when."
+    assert opening(600, 600).endswith(f"<p>Each n{again} ")
+    assert "first test episodes" not in opening(600, 600)
+    assert opening(100, 600).endswith(f"<p>Each other n{again} ")
+    assert "For 1 of the rows, only the first test episodes were measured again" in opening(100, 600)
+    for whole in (opening(100), opening(100, 50)):
+        assert "Only the first test episodes of each row were measured again" in whole
+        assert "and each row says when." in whole
+        assert again not in whole
 
 
 def test_seeds_are_one_row_with_a_download_each(record: RunRecord) -> None:
