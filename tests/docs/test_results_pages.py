@@ -26,6 +26,16 @@ def test_the_generated_pages_are_up_to_date() -> None:
     assert main(["--check", "--root", str(ROOT)]) == 0
 
 
+def test_the_site_shows_no_bar_for_the_empty_headings_of_names_and_values() -> None:
+    markdown = pytest.importorskip("markdown")
+    page = (RESULTS / "fine_tune_sinusoid" / "README.md").read_text(encoding="utf-8")
+    heads = [part.partition("</thead>")[0] for part in markdown.markdown(page, extensions=["tables"]).split("<thead>")]
+    empty = [head for head in heads[1:] if "".join(head.split()) == "<tr><th></th><th></th></tr>"]
+    assert 0 < len(empty) < len(heads[1:])
+    style = (ROOT / "docs" / "_site" / "site.css").read_text(encoding="utf-8")
+    assert ".md-typeset thead:not(:has(th:not(:empty))) {\n  display: none;\n}" in style
+
+
 def test_a_number_typed_into_the_readme_is_found(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results").symlink_to(RESULTS)

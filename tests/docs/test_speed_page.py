@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -98,9 +99,20 @@ def test_the_gradient_of_each_parameter_is_compared(
         wrong.remove()
 
 
+def test_the_table_of_learners_is_one_of_many_columns_which_stand_closer_together() -> None:
+    page = (ROOT / "docs/speed.md").read_text()
+    (header,) = re.findall(r"^\| Learner .*\|$", page, re.MULTILINE)
+    rules = (ROOT / "docs/_site/site.css").read_text()
+    ((fewest, padding),) = re.findall(
+        r"has\(th:nth-child\((\d+)\)\) :is\(th, td\) \{\s*padding-inline: ([\d.]+)em", rules
+    )
+    assert header.count("|") - 1 >= int(fewest)
+    assert float(padding) < 1.25  # that of other tables
+
+
 def test_only_columns_of_sentences_and_of_names_are_wide() -> None:
     rules = (ROOT / "docs/_site/site.css").read_text().split("}")
-    wide = [rule for rule in rules if "min-width" in rule]
+    wide = [rule for rule in rules if re.search(r"min-width: [1-9]", rule)]
     assert len(wide) == 3
     for rule in wide:
         selector = rule.partition("{")[0]
