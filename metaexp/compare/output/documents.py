@@ -7,9 +7,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from metaexp.compare.comparison import ComparedRuns, Table
@@ -28,6 +26,7 @@ from metaexp.compare.output.cells import (
 )
 from metaexp.compare.output.classes import CLASSES_TABLE, HEADER, class_lines, classes_cells
 from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown
+from metaexp.compare.output.terminal_table import print_table
 from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.core.terminal_text import plain
 from metaexp.results.display.markdown import format_table
@@ -65,16 +64,15 @@ def print_comparison(comparison: ComparedRuns, console: Console) -> None:
 
 
 def _print(cells: Cells, console: Console) -> None:
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in cells.columns:
-        made.add_column(Text(plain(column.name)), justify="right" if column.is_number else "left", overflow="fold")
+    rows = []
     for row in cells.rows:
         texts = []
         for cell in row:
             text = Text(plain(cell.text))
             texts.append(text.append(f"\n{plain(cell.below)}", "dim") if cell.below else text)
-        made.add_row(*texts)
-    console.print(made)
+        rows.append(texts)
+    numbers = [i for i, column in enumerate(cells.columns) if column.is_number]
+    print_table([plain(column.name) for column in cells.columns], rows, numbers, console)
     if cells.note:
         console.print(Text(plain(cells.note), style="dim"))
 

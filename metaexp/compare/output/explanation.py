@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from metaexp.compare.output.terminal_table import print_table
 from metaexp.compare.why import KINDS, Explanation
 from metaexp.core.terminal_text import plain
 
@@ -30,9 +29,5 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
             continue
         console.print()
         console.print(Text.assemble((kind.name, "bold"), f": {kind.meaning}"))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("", "A", "B"):
-            table.add_column(heading, overflow="fold")
-        for finding in found:
-            table.add_row(*(Text(plain(text)) for text in (finding.key, finding.first, finding.second)))
-        console.print(table)
+        rows = [[Text(plain(text)) for text in (finding.key, finding.first, finding.second)] for finding in found]
+        print_table(["", "A", "B"], rows, [], console)
