@@ -91,6 +91,26 @@ def test_rows_that_differ_in_other_ways_have_no_figure_of_settings(make_run: Mak
     assert figure(compared(tmp_path / "sweep"), "settings") is None
 
 
+def test_the_page_says_which_figure_is_drawn_when(make_run: MakeRun, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text()
+    when = page.partition("## Which figure is drawn when")[2].partition("\n## ")[0]
+    described = set(re.findall(r"^\| `(\w+)\.png` \|", when, re.MULTILINE))
+
+    def drawn_with(rate: float, **task: int) -> set[str]:
+        """The names of the figures once there is a row with this rate, too."""
+        make_run("maml", 0, config={"optimizer.lr": rate}, **task)
+        return {found.name for found in figures(compared(tmp_path / "sweep"))}
+
+    usual = {"scores", "differences", "learning", "adaptation"}
+    assert drawn_with(0.1) == usual - {"differences"}
+    assert drawn_with(0.2) == usual
+    assert drawn_with(0.3) == {*usual, "settings"}
+    assert "have three values or more" in when
+    assert drawn_with(0.1, shot=5) > {"shots_5_way", "scores_1", "scores_2"}
+    assert drawn_with(0.1, way=20) > {"ways_1_shot", "scores_3"}
+    assert described == {*usual, "settings", "shots_5_way", "ways_1_shot"}
+
+
 def test_learning_is_drawn_over_steps_tasks_or_time(make_run: MakeRun, tmp_path: Path) -> None:
     for seed in (0, 1):
         place = make_run("maml", seed, config={"train.meta_batch_size": 4})
