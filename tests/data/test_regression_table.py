@@ -208,6 +208,8 @@ def test_a_constant_column_stays_finite_when_it_is_standardised(tmp_path):
         ("task,x,y", ["a,1,1", "a,1"], "line 3: 2 values under 3 column names"),
         ("task,x,y", ["a,1,1", "a,one,1"], "line 3: x is 'one'; it must be a finite number"),
         ("task,x,y", ["a,1,nan"], "line 2: y is 'nan'.* If a value is missing, leave out the line, or fill it in"),
+        ("task,x,y", ['a,"-0,75",1'], r"line 2: x is '-0,75'.* Write numbers with a decimal point: -0\.75\.$"),
+        ("task,x,y", ['a,"1,2,3",1'], r"line 2: x is '1,2,3'.* If a value is missing"),
         ("task,x,y", ["a,,1"], "line 2: x is ''.* leave out the line, or fill it in"),
         ("task,x,y", ["a,1e39,1"], "line 2: x is '1e39'.* Divide all by a constant"),
         ("task,x,y", [], "has no examples"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
@@ -60,7 +61,7 @@ class Mixture(Dataset):
                 have one way.
         """
         if len(domains) < 2:
-            raise ConfigError(f"dataset.domains has {len(domains)} datasets; a mixture needs at least two.")
+            raise ConfigError(f"dataset.domains has {counted(len(domains), 'dataset')}; a mixture needs at least two.")
         for name, domain in domains.items():
             if domain.kind != "classification" or isinstance(domain, Mixture):
                 kind = "a mixture itself" if isinstance(domain, Mixture) else f"for {domain.kind}"

@@ -22,6 +22,7 @@ _MOST_LOSS = 0.01
 _CONSTANT = 1e-12
 """A column that varies by less than this, relative to its size, is constant within tasks: 0.3 and 0.1 + 0.2 are
 equal."""
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]+,[0-9]+\s*")
 _EXACT = 2**53
 """From here on a float64 does not hold every whole number."""
 
@@ -132,10 +133,10 @@ def finite_number(text: str, column: str, line: int, path: Path, missing: str) -
     except ValueError:
         number = float("nan")
     if not abs(number) < 3.4e38:
-        raise DataError(
-            f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32). "
-            f"{number_advice(number, missing)}"
-        )
+        advice = number_advice(number, missing)
+        if _DECIMAL_COMMA.fullmatch(text):
+            advice = f"Write numbers with a decimal point: {text.strip().replace(',', '.')}."
+        raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32). {advice}")
     return int(text) if abs(number) >= _EXACT and re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) else number
 
 

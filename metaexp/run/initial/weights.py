@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -173,8 +174,8 @@ def _prefixes(own: Sequence[str], file: WeightsFile) -> tuple[str, str]:
     equal = sorted((prefix for prefix, count in found.items() if count == most), key=len)
     if len(equal) > 1 and equal[0]:
         raise ConfigError(
-            f"model.weights={file.name} holds the network {len(equal)} times, as {' and as '.join(equal)}. Give a file "
-            "with one of them."
+            f"model.weights={file.name} holds the network {len(equal)} times, as "
+            f"{' and as '.join(prefix.rstrip('.') for prefix in equal)}. Give a file with one of them."
         )
     return inside, equal[0] if equal else ""
 
@@ -205,7 +206,9 @@ def _pickled(content: bytes, path: Path) -> dict[str, Tensor]:
             "state_dict(), best as safetensors."
         )
     try:
-        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what is wrong then is said below
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunFolderError(
             f"model.weights: {path} holds more than tensors and plain values, or is damaged, so it was not read: it "
@@ -213,7 +216,8 @@ def _pickled(content: bytes, path: Path) -> dict[str, Tensor]:
         ) from error
     except _DAMAGE as error:
         raise RunFolderError(
-            f"model.weights: {path} is damaged: torch.load cannot read it ({first_line(error)})."
+            f"model.weights: {path} is not a file of torch.save, or is damaged: torch.load cannot read it "
+            f"({type(error).__name__}: {first_line(error)})."
         ) from error
     tensors = {}
     for count, (name, value) in enumerate(_items(saved, path)):

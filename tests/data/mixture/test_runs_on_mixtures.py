@@ -223,6 +223,7 @@ def test_what_cannot_be_mixed_is_refused(
     ("domains", "message"),
     [
         ({}, "dataset.domains has 0 datasets; a mixture needs at least two"),
+        ("one", "dataset.domains has 1 dataset; a mixture needs at least two"),
         ("sinusoid", "dataset.domains.b is for regression; a mixture is of classification datasets"),
         ("mixture", "dataset.domains.b is a mixture itself"),
     ],
@@ -238,5 +239,6 @@ def test_other_data_do_not_mix(domains: Any, message: str) -> None:
         "sinusoid": Sinusoid([0.1, 5.0], [0.0, 3.0], [-5.0, 5.0]),
         "mixture": Mixture({"a": glyphs, "b": glyphs}),
     }
+    mixed = {"one": {"a": glyphs}} | {name: {"a": glyphs, "b": found} for name, found in other.items()}
     with pytest.raises(ConfigError, match=message):
-        Mixture(domains if isinstance(domains, dict) else {"a": glyphs, "b": other[domains]})
+        Mixture(domains if isinstance(domains, dict) else mixed[domains])

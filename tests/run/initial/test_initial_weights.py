@@ -112,7 +112,7 @@ def test_weights_that_are_not_finite_or_not_real_are_refused() -> None:
 def test_a_file_that_holds_the_network_twice_is_refused_and_the_plain_one_comes_first() -> None:
     network = Small()
     twice = {f"{side}.{name}": t for side in ("left", "right") for name, t in fill(network, 1.0).items()}
-    with pytest.raises(ConfigError, match=r"holds the network 2 times, as left\. and as right\."):
+    with pytest.raises(ConfigError, match=r"holds the network 2 times, as left and as right\. Give"):
         load(network, twice)
     plain = fill(network, 0.25)
     assert load(network, twice | plain).prefix == ""
@@ -271,14 +271,19 @@ class Attack:
     ("name", "content", "words"),
     [
         ("w.safetensors", b"nonsense", r"w\.safetensors is damaged"),
-        ("w.pt", b"nonsense", r"w\.pt (is damaged|holds more than tensors)"),
-        ("w.pt", b"", r"w\.pt (is damaged|holds more than tensors)"),
+        ("w.pt", b"nonsense", r"w\.pt (is not a file of torch\.save|holds more than tensors)"),
+        ("w.pt", b"", r"w\.pt (is not a file of torch\.save|holds more than tensors)"),
+        (
+            "w.pt",
+            b"hello",
+            r"w\.pt is not a file of torch\.save, or is damaged: torch.* \(KeyError: 101\)",
+        ),
         (
             "w.pt",
             pickle.dumps(Attack()),
             r"w\.pt holds more than tensors and plain values, or is damaged, so it was not",
         ),
-        ("w.pt", b"PK\x03\x04" + b"0" * 50, r"w\.pt is damaged"),
+        ("w.pt", b"PK\x03\x04" + b"0" * 50, r"w\.pt is not a file of torch\.save, or is damaged: .*\(\w+Error: "),
     ],
 )
 def test_a_damaged_or_hostile_file_is_refused_in_one_line(
