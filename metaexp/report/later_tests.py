@@ -84,12 +84,19 @@ def publish_tests(run: Path, copy: Path, find: FindExperiment) -> list[Path | No
         raise RunFolderError(f"{run / EVALUATIONS} is a symbolic link, so it was not opened. Replace it by a copy.")
     record = read_record(copy)
     done: list[Path | NotCopied] = []
-    for kept in evaluations(run, record):
-        if kept.path.parent.name == PUBLISHED_TESTS:
-            continue
+    own = [kept for kept in evaluations(run, record) if kept.path.parent.name != PUBLISHED_TESTS]
+    newest = {_settings(kept.evaluation): kept.path for kept in own}  # the oldest first
+    for kept in own:
         why = _why_not(kept.evaluation, record)
+        if not why and newest[_settings(kept.evaluation)] != kept.path:
+            why = "a newer test differs from it in eval.metrics alone"
         done.append(NotCopied(kept.path, why) if why else _copy(kept, copy, record, find))
     return done
+
+
+def _settings(test: Evaluation) -> tuple[str, str, bool]:
+    """What decides the result of a test; further metrics do not."""
+    return test.config_hash, test.episode_bank, bool(test.changed_code)
 
 
 def _why_not(test: Evaluation, record: RunRecord) -> str:

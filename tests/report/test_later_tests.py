@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,6 +202,22 @@ def test_a_test_that_says_nothing_of_its_own_is_not_published(
     copy = publish(run, tmp_path / "results")
     assert publish_tests(run, copy, lambda *_: SAVED) == [NotCopied(run / "evaluations" / "abc.json", reason)]
     assert len(read_entries(tmp_path / "results")) == 1
+
+
+def test_of_tests_that_differ_in_further_metrics_alone_the_newest_is_published(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run()
+    copy = publish(run, tmp_path / "results")
+    place = run / "evaluations"
+    newer = json.loads((place / "abc.json").read_text()) | {"finished": "2999-01-01T00:00:00+00:00"}
+    other = newer | {"episode_bank": "d" * 64}
+    for name, content in (("new", newer), ("other", other)):
+        (place / f"{name}.json").write_text(json.dumps(content))
+        shutil.copy(place / "abc.csv", place / f"{name}.csv")
+    older, *rest = publish_tests(run, copy, lambda *_: SAVED)
+    assert older == NotCopied(place / "abc.json", "a newer test differs from it in eval.metrics alone")
+    assert rest == [copy / "later_tests" / "new.json", copy / "later_tests" / "other.json"]
 
 
 def test_what_evaluate_writes_to_a_published_run_is_not_a_row_until_it_is_published(

@@ -36,7 +36,7 @@ from metaexp.run.evaluation.aids import Aids, identity_of
 from metaexp.run.evaluation.chunks import Chunks
 from metaexp.run.evaluation.evaluator import Evaluator
 from metaexp.run.evaluation.fit import check_fits, check_statistics, warn_of_pixels
-from metaexp.run.evaluation.scores import check_finite
+from metaexp.run.evaluation.scores import check_finite, not_finite_metrics
 from metaexp.run.evaluation.selection import Selected, apply_weights, selected
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.algorithm import build_algorithm
@@ -253,6 +253,8 @@ def _test(
     with display.show_progress("test", n_episodes) as advance:
         result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
     check_finite(result, algorithm.only_for_training)
+    for line in not_finite_metrics(result):
+        display.print_line(f"warning: {line}")
     return result
 
 
@@ -263,10 +265,11 @@ def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:
 
 
 def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
-    """Write the evaluation and its episodes under a name made from what decides its numbers."""
+    """Write the evaluation and its episodes under a name made from what decides its numbers, and which these are."""
     make_folder(folder)
     decides = f"{evaluation.config_hash} {evaluation.selected_step} {evaluation.episode_bank}"
     decides += " with edited code" if evaluation.changed_code else ""
+    decides += "".join(f" {metric}" for metric in sorted(evaluation.config["eval"].get("metrics", ())))
     name = hashlib.sha256(decides.encode()).hexdigest()[:12]
     write_episodes(folder / f"{name}.csv", result.per_step.tolist(), result.domains)
     if result.classes:

@@ -72,6 +72,21 @@ def extra_scores(result: EvalResult) -> list[Score]:
     return [Score(name, *mean_interval(values.tolist()), result.n_episodes) for name, values in finite.items()]
 
 
+def not_finite_metrics(result: EvalResult) -> list[str]:
+    """Return a line about each further metric that :func:`extra_scores` leaves out.
+
+    Args:
+        result: A result over episodes.
+    """
+    bad = {name: (~values.isfinite()).nonzero().flatten().tolist() for name, values in result.extra.items()}
+    return [
+        f"{name} of eval.metrics is left out: it is not finite in {len(where)} of {result.n_episodes} test episodes, "
+        f"such as episode {where[0]}."
+        for name, where in bad.items()
+        if where
+    ]
+
+
 def domain_scores(result: EvalResult, metric: str) -> dict[str, Score]:
     """Return the result on each dataset of a mixture, as the record has it; empty for other data.
 

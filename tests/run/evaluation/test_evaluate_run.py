@@ -96,6 +96,21 @@ def test_an_evaluation_is_kept_under_one_name_and_says_what_it_was(regression: t
     assert content["episodes_sha256"] == hashlib.sha256(episodes).hexdigest()
 
 
+def test_a_test_with_other_further_metrics_leaves_the_earlier_ones(classification: tuple[RunRecord, Path]) -> None:
+    _, folder = classification
+    plain, nll = evaluated(folder), evaluated(folder, "eval.metrics=[nll]")
+    both, turned = (evaluated(folder, f"eval.metrics=[{names}]") for names in ("ece,per_class", "per_class,ece"))
+    assert len({plain.path, nll.path, both.path}) == 3
+    assert both.path == turned.path  # the same measurements
+    for kept, names in ((plain, []), (nll, ["nll"]), (both, ["ece", "per_class"])):
+        content = json.loads(kept.path.read_text())
+        assert sorted(metric["metric"] for metric in content["metrics"]) == names
+        assert content["test"] == json.loads(plain.path.read_text())["test"]
+    found = as_trained(folder, read_record(folder))  # what a run without a test of its own is compared by
+    assert found is not None
+    assert found.path == plain.path
+
+
 def test_the_run_itself_is_left_as_it_is(regression: tuple[RunRecord, Path]) -> None:
     _, folder = regression
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -146,6 +146,10 @@ def number(scores, y):
 
 def broken(scores, y):
     return scores.mean() / {}["n"]
+
+
+def ratio(scores, y):
+    return scores.sum() / (0 * y.sum())
 """
 
 
@@ -175,6 +179,21 @@ def test_a_function_of_ones_own_is_a_metric_and_is_compared(measures: str, tmp_p
     assert run.record.own_code is None
     assert main(["compare", str(mine.folder), "--metric", score.metric, "--output", str(tmp_path / "page")]) == 0
     assert "margin" in (tmp_path / "page" / "README.md").read_text()
+
+
+def test_a_further_metric_that_is_not_finite_is_left_out_with_a_warning(
+    measures: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = f"eval.metrics=[nll,{measures}.ratio]"
+    left_out = (
+        rf"{measures}\.ratio of eval\.metrics is left out: it is not finite in (\d+) of \1 test episodes, such as"
+    )
+    mine = mx.train(*SMALL, names, folder=tmp_path / "runs" / "mine")
+    assert [score.metric for score in mine.record.metrics] == ["nll"]
+    assert re.search(f"warning: {left_out}", shown := capsys.readouterr().err)
+    assert "nll of eval.metrics" not in shown
+    assert main(["evaluate", str(mine.folder), names]) == 0
+    assert re.search(f"warning: {left_out}", capsys.readouterr().err)
 
 
 def test_a_function_that_is_not_there_or_not_trusted_is_refused(measures: str, tmp_path: Path) -> None:
