@@ -20,12 +20,12 @@ CLASSES = {"train": 5, "val": 2, "test": 3}
 
 
 def images(data: Path, classes: dict[str, int], per_class: int) -> list[str]:
-    for split, n in classes.items():
+    for number, (split, n) in enumerate(classes.items()):
         for c in range(n):
             folder = data / "images" / split / f"{split}{c}"
             folder.mkdir(parents=True)
             for i in range(per_class):
-                Image.new("L", (28, 28), 10 * c + i).save(folder / f"{i}.png")
+                Image.new("L", (28, 28), 10 * c + i + 80 * number).save(folder / f"{i}.png")
     return ["dataset=image_folder", "dataset.image_size=28", "dataset.channels=1"]
 
 

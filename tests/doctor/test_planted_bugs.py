@@ -36,7 +36,7 @@ BUGS = {
     "PositionsForLabels": {"support used", "labels", "support order"},
     "WrongClassSums": {"labels"},
     "FixedLabelMap": {"labels"},
-    "SupportIgnored": {"support used", "meta-gradient"},
+    "SupportIgnored": {"support used"},
     "LearnsFromQueries": {"support used"},
     "SequentialSteps": {"support order"},
     "PositionOfQueries": {"query order", "labels", "batch norm", "without batch norm"},
