@@ -269,8 +269,8 @@ class Run:
             RunFolderError: The run has no weights.
         """
         task = self.settings.task
-        shape = TaskShape(task.n_way if n_way is None else n_way, k_shot or task.k_shot, task.n_query)
-        return calibrate_run(self.learner(), self.settings, shape, level, episodes or self.settings.eval.episodes)
+        ways, shots = task.n_way if n_way is None else n_way, task.k_shot if k_shot is None else k_shot
+        return calibrate_run(self.learner(), self.settings, TaskShape(ways, shots, task.n_query), level, episodes)
 
 
 def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: str | Sequence[str] = ()) -> Comparison:

@@ -75,7 +75,9 @@ def calibrate(
         for start in range(0, n_episodes, _AT_ONCE):
             numbers = torch.arange(start, min(start + _AT_ONCE, n_episodes)) + first
             if source.varies:
-                raise ConfigError("--conformal needs episodes of one shape, and those of this dataset differ.")
+                raise ConfigError(
+                    "prediction sets need calibration episodes of one shape, and those of this dataset differ."
+                )
             episodes = source.episodes(split, numbers)
             costs += [episode_costs(algorithm, one_task(episodes, index)) for index in range(len(numbers))]
             report(len(costs))
@@ -93,12 +95,12 @@ def check_level(level: float, n_episodes: int) -> None:
         n_episodes: Calibration episodes.
     """
     if not 0 < level < 1:
-        raise ConfigError(f"--conformal {level:g} must be between 0 and 1, such as 0.9.")
+        raise ConfigError(f"a coverage of {level:g} (level, or --conformal) must be between 0 and 1, such as 0.9.")
     least = math.ceil(level / (1 - level) - 1e-9)
     if n_episodes < least:
         raise ConfigError(
-            f"--conformal {level:g} needs at least {least} calibration episodes; {n_episodes} were asked for "
-            "(--episodes)."
+            f"a coverage of {level:g} needs at least {least} calibration episodes; {n_episodes} were asked for "
+            "(episodes, or --episodes)."
         )
 
 

@@ -16,13 +16,11 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Adapted, Examples
 from metaexp.data.classification.preprocessing import Pixels
-from metaexp.data.files.refused_values import FILL_IN, format_not_finite, has_masked
 from metaexp.models.torch_settings import standard_settings
+from metaexp.results.display.wording import format_task
 from metaexp.run.initial.network import Interface
-
-Array = npt.ArrayLike | Tensor
-"""Numbers that numpy or torch can take."""
-
+from metaexp.run.predict.given import Array as Array
+from metaexp.run.predict.given import as_labels, as_tensor
 
 _SPARE = 0.1
 """Part of the range by which resized floats may leave it."""
@@ -34,6 +32,10 @@ class Calibrated(Protocol):
     @property
     def threshold(self) -> float:
         """The largest nonconformity of what is kept."""
+
+    @property
+    def shape(self) -> TaskShape:
+        """The shape of the tasks that it was found on."""
 
 
 class Learner:
@@ -66,6 +68,7 @@ class Learner:
         self.names: npt.NDArray[Any] | None = None
         self._adapted: Adapted = None
         self._is_adapted = False
+        self._k_shot = 0
 
     @standard_settings()
     def adapt(self, x: Array, y: Array) -> Learner:
@@ -88,6 +91,7 @@ class Learner:
         with torch.no_grad():
             found._adapted = self.algorithm.adapt(support)
         found._is_adapted = True
+        found._k_shot = len(support.y) if found.names is None else int(support.y.bincount().min())
         return found
 
     @standard_settings()
@@ -148,8 +152,9 @@ class Learner:
         """
         if self.names is None:
             raise ConfigError("prediction sets are of classes; use intervals(x, calibration) in regression.")
-        names = self.names.tolist()  # Python's own strings and numbers
-        return [[names[label] for label in labels] for labels in label_sets(self.scores(x), calibration.threshold)]
+        names, scores = self.names.tolist(), self.scores(x)  # Python's own strings and numbers
+        self._warn_of_other_tasks(calibration)
+        return [[names[label] for label in labels] for labels in label_sets(scores, calibration.threshold)]
 
     def intervals(self, x: Array, calibration: Calibrated) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return lower and upper ends (M, D_out) for the targets of each example, in regression.
@@ -164,7 +169,22 @@ class Learner:
         if self.names is not None:
             raise ConfigError("intervals are for regression; use sets(x, calibration) with classes.")
         outputs = self.scores(x)
+        self._warn_of_other_tasks(calibration)
         return outputs - np.float32(calibration.threshold), outputs + np.float32(calibration.threshold)
+
+    def _warn_of_other_tasks(self, calibration: Calibrated) -> None:
+        """Warn where a threshold was found on tasks of other ways or shots than the task that is known."""
+        if not hasattr(calibration, "shape"):
+            raise ConfigError(f"{calibration!r} is not a calibration; give what run.calibrate(0.9) returns.")
+        known = TaskShape(0 if self.names is None else len(self.names), self._k_shot, calibration.shape.n_query)
+        if calibration.shape == known:
+            return
+        ways = f"n_way={known.n_way}, " if known.n_way else ""
+        self._report(
+            f"this was calibrated on {format_task(calibration.shape)} tasks, and the learner knows a "
+            f"{format_task(known)} task, so the coverage is not promised. Calibrate for such tasks: "
+            f"run.calibrate(level, {ways}k_shot={known.k_shot})."
+        )
 
     def examples(self, x: Array, name: str) -> Tensor:
         """Return examples as float32 on the CPU.
@@ -209,11 +229,7 @@ class Learner:
                     f"row for each of the {len(x)} examples."
                 )
             return Examples(x, targets.reshape(len(x), -1), 0), None
-        if has_masked(y) or any(map(_is_missing, np.asarray(y).ravel().tolist())):
-            raise ConfigError("y has missing labels (None, NaN, NA or masked). Leave out examples without a label.")
-        names, labels = np.unique(np.asarray(y), return_inverse=True)
-        if labels.shape != (len(x),):
-            raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(x)} examples.")
+        names, labels = as_labels(y, len(x))
         if len(names) < 2:
             raise ConfigError(f"y names one class, {names[0]}; a task has at least two.")
         if self.algorithm.fixed_way and len(names) != self.task.n_way:
@@ -243,30 +259,3 @@ def label_sets(scores: npt.NDArray[np.float32], threshold: float) -> list[list[i
 def nonconformity(scores: Tensor) -> Tensor:
     """How little each label fits, (..., N) from scores (..., N): one less the softmax of its score."""
     return 1 - torch.softmax(scores.double(), -1)
-
-
-def _is_missing(label: object) -> bool:
-    """Whether a label is None, NaN, which is not equal to itself, or NA of pandas, which does not say whether it is."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:
-        return True
-
-
-def as_tensor(values: Array, name: str) -> Tensor:
-    """Return numbers as float32 on the CPU, in the shape (...) that they have.
-
-    Args:
-        values: The numbers.
-        name: What the message calls them.
-
-    Raises:
-        ConfigError: Some are masked, or not finite as float32.
-    """
-    if has_masked(values):
-        raise ConfigError(f"{name} has masked values (numpy.ma), and what is below a mask is not taken. {FILL_IN}")
-    given = values if isinstance(values, Tensor) else np.array(values)
-    found = (given if isinstance(given, Tensor) else torch.from_numpy(given)).detach().to("cpu", torch.float32)
-    if problem := format_not_finite(found.numpy(), given, name):
-        raise ConfigError(problem)
-    return found.clone() if found.is_inference() else found  # inner steps need gradients, which such a tensor refuses

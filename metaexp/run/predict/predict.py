@@ -110,7 +110,7 @@ def calibrate_run(
     settings: Settings,
     shape: TaskShape,
     level: float,
-    n_episodes: int,
+    n_episodes: int | None = None,
     report: Report = lambda _: None,
 ) -> Calibration:
     """Calibrate on validation episodes of the run's dataset, after those that chose the checkpoint.
@@ -120,7 +120,7 @@ def calibrate_run(
         settings: The settings of the run.
         shape: The shape of the task that is to be predicted.
         level: The coverage.
-        n_episodes: How many episodes.
+        n_episodes: How many episodes; None for as many as the run was tested on.
         report: Takes lines about long work.
 
     Raises:
@@ -128,6 +128,7 @@ def calibrate_run(
             trained on.
         DataError: The data are not there.
     """
+    n_episodes = settings.eval.episodes if n_episodes is None else n_episodes
     check_level(level, n_episodes)
     if says_val_in_train(settings.dataset):
         raise ConfigError(
@@ -154,7 +155,7 @@ def predict(folder: Path, request: PredictionRequest, report: Report = lambda _:
     """
     place = existing(folder)
     settings = place.load_settings()
-    n_episodes = request.n_episodes or settings.eval.episodes
+    n_episodes = settings.eval.episodes if request.n_episodes is None else request.n_episodes
     if request.level is not None:
         check_level(request.level, n_episodes)
     learner = make_learner(place, settings, report)

@@ -473,7 +473,7 @@ def test_what_does_not_fit_the_run_is_one_line(
         ([*support, "--query", f"{task}/empty"], 3, "has 0 images"),
         ([*support, "--query", f"{task}/broken"], 3, "is not an image that can be read"),
         ([*support, *query, "--conformal", "1.5"], 2, "--conformal 1.5 must be between 0 and 1"),
-        ([*support, *query, "--conformal", "0.99"], 2, "--conformal 0.99 needs at least 99 calibration episodes; 6"),
+        ([*support, *query, "--conformal", "0.99"], 2, "a coverage of 0.99 needs at least 99 calibration episodes; 6"),
         ([*support, *query, "--conformal", "x"], 2, "--conformal x must be a number between 0 and 1"),
         ([*support, *query, "--episodes", "5"], 2, "--episodes 5 is for --conformal"),
         ([*support, *query, "--episodes", "0"], 2, "--episodes 0 must be a whole number from 1 on"),
