@@ -293,7 +293,7 @@ def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: s
     keys = [by] if isinstance(by, str) else list(by)
     found = gather([run.folder if isinstance(run, Run) else Path(run) for run in given])
     if not found.runs:
-        reasons = listed([f"{item.name} {item.reason}" for item in found.left_out], 5, mark="; ")
+        reasons = listed([f"{item.name} {item.reason}" for item in found.left_out], 5, mark="; ") or "there are none."
         raise RunFolderError(f"none of these runs can be compared: {reasons}")
     for run in found.runs:
         check_run_files(run.folder, run.record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -242,6 +243,8 @@ def test_runs_are_compared_as_data(run: mx.Run, tmp_path: Path) -> None:
     assert {pair["first"], pair["second"]} == {row["label"] for row in found.rows}
     with pytest.raises(RunFolderError):
         mx.compare_runs(tmp_path / "nowhere")
+    with pytest.raises(RunFolderError, match=r"^none of these runs can be compared: there are none\.$"):
+        mx.compare([])
 
 
 def test_the_folder_of_a_sweep_is_refused_for_a_run(tmp_path: Path) -> None:
@@ -381,9 +384,10 @@ def test_a_dataset_has_the_very_episodes_of_a_run(run: mx.Run) -> None:
     assert not np.array_equal(glyphs.episodes("test", [0], seed=7).support.x, episodes.support.x[:1])
     with pytest.raises(ConfigError, match=r"split=tset is unknown; there are train, val, test"):
         glyphs.episodes("tset", [0])  # type: ignore[arg-type]
-    for wrong in ([], [-1]):
-        with pytest.raises(ConfigError, match="must be at least one whole number"):
-            glyphs.episodes("test", wrong)
+    for wrong in ([], [-1], 5, [1.0], ["1"], None):
+        with pytest.raises(ConfigError, match=re.escape(f"indices={wrong} must be at least one whole number >= 0")):
+            glyphs.episodes("test", wrong)  # type: ignore[arg-type]
+    assert np.array_equal(glyphs.episodes("test", np.arange(2)).support.x, episodes.support.x[:2])
     with pytest.raises(ConfigError, match="glyfs"):
         mx.dataset("glyfs")
 

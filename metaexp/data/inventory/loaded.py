@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from operator import index
 
 import torch
 
+from metaexp.core.counted import shortened
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.core.types import Episode
@@ -73,9 +75,13 @@ class LoadedDataset:
         """
         if split not in SPLITS:
             raise ConfigError(f"split={split} is unknown; there are {', '.join(SPLITS)}.")
-        numbers = [int(index) for index in indices]
+        try:
+            numbers = [index(number) for number in indices]
+        except TypeError:  # a number alone, or one that is not whole
+            numbers = []
         if not numbers or min(numbers) < 0:
-            raise ConfigError(f"indices={numbers[:5]} must be at least one whole number >= 0, such as range(4).")
+            given = shortened(str(indices))
+            raise ConfigError(f"indices={given} must be at least one whole number >= 0, such as range(4).")
         shape, usual = self._tasks[split]
         with self._settings():
             source = self.data.tasks(shape, usual if seed is None else seed)
