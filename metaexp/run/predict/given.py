@@ -72,9 +72,9 @@ def as_labels(y: Array, n_examples: int) -> tuple[npt.NDArray[Any], npt.NDArray[
         ConfigError: A label is missing, there is not one for each example, they are of several kinds, or they cannot
             be sorted.
     """
-    array = np.asarray(y)
+    array = np.asarray(None if has_masked(y) else y)
     given: Sequence[object] = y if isinstance(y, (list, tuple)) else array.ravel().tolist()
-    if has_masked(y) or any(map(_is_missing, array.ravel().tolist())):
+    if any(map(_is_missing, array.ravel().tolist())):
         raise ConfigError("y has missing labels (None, NaN, NA or masked). Leave out examples without a label.")
     if array.shape != (n_examples,):
         raise ConfigError(f"y has shape {array.shape}; give one label for each of the {n_examples} examples.")

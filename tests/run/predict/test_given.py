@@ -74,8 +74,10 @@ def test_a_number_that_float32_does_not_have_is_refused_without_a_warning_of_num
         (np.array([{}, {1: 2}, {}], object), "y has labels that cannot be sorted"),
         ({1, 2, 3}, r"y has shape \(\); give one label for each of the 3 examples"),
         (["a", None, "b"], "y has missing labels"),
+        ([1.0, np.ma.masked, 2.0], "y has missing labels"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_labels_that_would_come_back_as_others_are_refused(y: Any, message: str) -> None:
     with pytest.raises(mx.ConfigError, match=message):
         as_labels(y, 3)
