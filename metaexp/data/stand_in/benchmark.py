@@ -94,7 +94,10 @@ class StandIn(NamedTuple):
         from metaexp.data.cache.prepared import cached, checksum_of
         from metaexp.data.stand_in.draw import VERSION
 
-        progress(f"Warning: dataset.stand_in=true: made-up images in place of {self.benchmark}. No number is of it.")
+        progress(
+            f"Warning: dataset.stand_in=true: made-up images in place of {self.benchmark}. The results say nothing "
+            f"about {self.benchmark}."
+        )
         names = sorted({name for split in SPLITS for name in splits[split]})
         preparation = {"image_size": self.image_size, "stand_in": VERSION}
         key = {**preparation, "channels": self.channels, "classes": _digest(names), "per_class": self.per_class}
