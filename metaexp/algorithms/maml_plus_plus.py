@@ -111,6 +111,10 @@ class MAMLPlusPlus(Algorithm):
         """The order in force now: annealing changes it."""
         return self._first_order
 
+    def passes_over_queries(self, *, trains: bool) -> int:
+        """One for each step where the meta-loss is that of all steps, else one."""
+        return self.inner_steps if trains and self.multi_step_loss_epochs > 0 else 1
+
     def set_progress(self, step: int, total: int) -> None:
         """Set the order of the gradient and the weights of the multi-step loss."""
         epoch = step // self.epoch

@@ -134,6 +134,16 @@ class Algorithm(nn.Module, ABC):
         """
         return 2
 
+    def passes_over_queries(self, *, trains: bool) -> int:
+        """How many predictions of the queries a task keeps: one, after the last step.
+
+        As many tasks are computed at once as there is memory for, so override it if the meta-loss has several.
+
+        Args:
+            trains: whether they are kept for a meta-gradient.
+        """
+        return 1
+
     def _convolves_on_cpu(self) -> bool:
         on_cpu = all(p.device.type == "cpu" for p in self.parameters())
         return on_cpu and any(isinstance(layer, nn.Conv2d) for layer in self.modules())

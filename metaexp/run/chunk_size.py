@@ -11,6 +11,9 @@ from metaexp.machine.device import Compute
 _CPU_BYTES = 256 << 20
 _ACCELERATOR_BYTES = 4 << 30
 _CPU_TRAINING_BYTES = 512 << 20
+_LARGE_TASK_BYTES = 64 << 20
+"""Convolutions of such a task keep a CPU busy. Of several tasks at once, each has weights of its own, and convolutions
+of that kind are slower (benchmarks/task_chunk.py)."""
 _MOST_TASKS = 1024
 _CHANNELS = 64
 _FLOAT_BYTES = 4
@@ -40,6 +43,8 @@ def training_chunk(
 ) -> int | None:
     """Return how many training tasks to compute at once: on a CPU, equal chunks whose activations fit a budget.
 
+    Tasks of large images are computed one at a time, which is faster and takes less memory.
+
     The estimate is that of :func:`tasks_at_once`. MAML with five inner steps keeps about seven times as much.
     ``device.task_chunk`` comes first.
 
@@ -55,14 +60,20 @@ def training_chunk(
     """
     if compute.task_chunk is not None or compute.device.type != "cpu":
         return compute.task_chunk
+    if len(input_shape) == 3 and _activation_bytes(shape, input_shape, algorithm, trains=True) >= _LARGE_TASK_BYTES:
+        return 1
     most = max(1, _CPU_TRAINING_BYTES // _bytes_of_a_task(shape, input_shape, algorithm, trains=True))
     chunks = -(-tasks // most)
     return -(-tasks // chunks)
 
 
 def _bytes_of_a_task(shape: TaskShape, input_shape: tuple[int, ...], algorithm: Algorithm, *, trains: bool) -> int:
-    positions = math.prod(input_shape[1:]) if len(input_shape) == 3 else math.prod(input_shape)
-    activations = (shape.n_support + shape.n_queries) * positions * _CHANNELS
     n_parameters = sum(parameter.numel() for parameter in algorithm.parameters())
-    adapted = n_parameters * algorithm.numbers_per_parameter(shape.n_support, trains=trains)
-    return max(activations, adapted) * _FLOAT_BYTES
+    adapted = n_parameters * algorithm.numbers_per_parameter(shape.n_support, trains=trains) * _FLOAT_BYTES
+    return max(_activation_bytes(shape, input_shape, algorithm, trains=trains), adapted)
+
+
+def _activation_bytes(shape: TaskShape, input_shape: tuple[int, ...], algorithm: Algorithm, *, trains: bool) -> int:
+    positions = math.prod(input_shape[1:]) if len(input_shape) == 3 else math.prod(input_shape)
+    predicted = shape.n_queries * algorithm.passes_over_queries(trains=trains)
+    return (shape.n_support + predicted) * positions * _CHANNELS * _FLOAT_BYTES

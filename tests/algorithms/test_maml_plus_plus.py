@@ -7,8 +7,11 @@ from torch.func import functional_call
 
 from metaexp.algorithms.maml import MAML
 from metaexp.algorithms.maml_plus_plus import MAMLPlusPlus, multi_step_weights
+from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
+from metaexp.machine.device import Compute
 from metaexp.models.mlp import MLP
+from metaexp.run.chunk_size import training_chunk
 
 MakeTask = Callable[..., Episode]
 ALL_OFF: dict[str, Any] = {
@@ -176,3 +179,16 @@ def test_a_network_without_batch_norm_is_reported_as_such(make_task: MakeTask) -
     algorithm = maml_plus_plus(norm=False, per_step_batch_norm=True)
     assert algorithm.batch_norm == "none"
     assert algorithm(make_task()).isfinite()
+
+
+def test_queries_that_are_predicted_after_every_step_count_for_every_step() -> None:
+    """On images of 84x84 a step took 9 GB, because two tasks were computed at once."""
+    compute = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
+
+    def chunk(epochs: int, n_query: int = 15) -> int | None:
+        algorithm = maml_plus_plus(inner_steps=5, multi_step_loss_epochs=epochs)
+        return training_chunk(TaskShape(5, 1, n_query), (3, 42, 42), algorithm, compute, 2)
+
+    assert chunk(0) == 2
+    assert chunk(15) == 1
+    assert chunk(15, n_query=1) == 2

@@ -194,3 +194,12 @@ def test_training_tasks_are_computed_in_equal_chunks_that_fit_the_memory_of_a_sm
     assert chunk(3, 400, 5) == 1
     assert chunk(16, 20, 5, given=16) == 16
     assert chunk(16, 20, 5, device="cuda") is None
+
+
+@pytest.mark.parametrize(("size", "n_query", "expected"), [(84, 15, 1), (84, 1, 4), (64, 15, 1), (28, 15, 4)])
+def test_training_tasks_of_many_large_images_are_computed_one_at_a_time(size: int, n_query: int, expected: int) -> None:
+    """Several such tasks at once take longer on a CPU: their convolutions have weights of each task."""
+    shape, algorithm = TaskShape(5, 1, n_query), with_parameters(32_901)
+    assert training_chunk(shape, (3, size, size), algorithm, CPU, 4) == expected
+    gpu = Compute(torch.device("cuda"), "", "float32", 1, True, None)
+    assert training_chunk(shape, (3, size, size), algorithm, gpu, 4) is None
