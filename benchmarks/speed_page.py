@@ -118,6 +118,16 @@ def memory(found: Found) -> str:
     return f"{table}\n\nGoal: {goals}. {_machine(found)}."
 
 
+def task_chunk(found: Found) -> str:
+    """A step with one task at a time beside one with all tasks at once, for each experiment."""
+    rows = [
+        [f"`{name}`", f"{row['seconds']:.1f} s", f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"]
+        for name, row in found["results"].items()
+    ]
+    table = format_table(["Experiment", "A step", "Times as fast (quartiles)"], rows, right=(1, 2)).strip()
+    return f"{table}\n\n{_measured(found)}"
+
+
 def _spread(of: Mapping[str, float], digits: str) -> str:
     """Return a median and its quartiles."""
     return f"{of['median']:{digits}} ({of['low']:{digits}} to {of['high']:{digits}})"
@@ -140,6 +150,7 @@ def on_page(text: str, records: Path = RECORDS) -> str:
     tables = {
         "steps": steps(found, again, slower),
         "runs": runs(*_read(records, RUNS)),
+        "task-chunk": task_chunk(*_read(records, ["task_chunk"])),
         "memory": memory(*_read(records, ["memory"])),
     }
     for name, table in tables.items():

@@ -31,6 +31,7 @@ def learners() -> ModuleType:
         *((name, "ratio") for name in load_program("benchmarks/speed_page.py").LEARNERS),
         ("whole_runs", "cache_seconds"),
         ("memory", "mb_peak"),
+        ("task_chunk", "ratio"),
         ("validation", "ratio"),
     ],
 )
