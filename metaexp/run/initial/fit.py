@@ -8,6 +8,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import MetaDataset, Progress
 from metaexp.data.classification.trained_classes import format_shared, training_class_ids
+from metaexp.data.mixture.data import MixtureData
 
 
 def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
@@ -29,9 +30,10 @@ def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
 def check_new_classes(
     dataset: MetaDataset, name: str, *, is_tested: bool, val_in_train: bool, progress: Progress
 ) -> None:
-    """Check that classes of the test, and of validation, are not training classes, too.
+    """Check that classes of the test of a mixture, and of its validation, are not training classes, too.
 
-    A mixture can have them in both: two datasets of the same classes, each divided in its own way.
+    It can have them in both: two datasets of the same classes, each divided in its own way. Of other data nothing is
+    read.
 
     Args:
         dataset: The data of a run, loaded.
@@ -43,6 +45,8 @@ def check_new_classes(
     Raises:
         ConfigError: Test classes are training classes, and the run is to be tested.
     """
+    if not isinstance(dataset, MixtureData):
+        return
     trained = training_class_ids(dataset)
     advice = "Divide them in one way, such as with the same split_seed in all datasets of a mixture"
     test, val = (format_shared(dataset.class_ids, split, name, trained) for split in ("test", "val"))
