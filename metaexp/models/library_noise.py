@@ -14,23 +14,31 @@ _SEED_NUMPY, _SEED_PYTHON = np.random.seed, random.seed
 
 
 @contextmanager
-def seed_numpy_and_python(seed: int) -> Iterator[None]:
-    """Seed both generators for this block, and restore them after it.
+def keep_numpy_and_python() -> Iterator[None]:
+    """Restore both generators after this block.
 
     numpy's may be of any kind (``np.random.set_bit_generator``). One that the block puts in its place stays there.
-
-    Args:
-        seed: The seed, at least 0. numpy takes its last 32 bits.
     """
     numpy_state, python_state = np.random.get_state(legacy=False), random.getstate()
-    _SEED_NUMPY(seed % (1 << 32))
-    _SEED_PYTHON(seed)
     try:
         yield
     finally:
         if np.random.get_state(legacy=False)["bit_generator"] == numpy_state["bit_generator"]:
             np.random.set_state(numpy_state)
         random.setstate(python_state)
+
+
+@contextmanager
+def seed_numpy_and_python(seed: int) -> Iterator[None]:
+    """Seed both generators for this block, and restore them after it.
+
+    Args:
+        seed: The seed, at least 0. numpy takes its last 32 bits.
+    """
+    with keep_numpy_and_python():
+        _SEED_NUMPY(seed % (1 << 32))
+        _SEED_PYTHON(seed)
+        yield
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from metaexp.models.checks.hidden import items_in, plain_attributes
+from metaexp.models.library_noise import keep_numpy_and_python
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 _LIBRARIES: Final = frozenset({"builtins", "metaexp", "numpy", "torch"})
@@ -30,13 +31,10 @@ def keep_generators(algorithm: nn.Module) -> Iterator[None]:
         algorithm: The algorithm, perhaps of own code, or with a network of own code.
     """
     restore = [_restoring(generator) for generator in _generators(algorithm)]
-    numpy_state, python_state = np.random.get_state(legacy=False), random.getstate()
     try:
-        yield
+        with keep_numpy_and_python():
+            yield
     finally:
-        if np.random.get_state(legacy=False)["bit_generator"] == numpy_state["bit_generator"]:
-            np.random.set_state(numpy_state)
-        random.setstate(python_state)
         for put_back in restore:
             put_back()
 
