@@ -11,14 +11,12 @@ takes minutes, and kept in the cache.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import resource
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
-from own_process import experiments_parser, measured
+from own_process import experiments_parser, rows_of
 from timing import save
 from whole_runs import Loop
 
@@ -39,17 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     saved = [path.stem for path in sorted(SAVED.glob("*.yaml")) if SETTING.fullmatch(path.stem)]
     parser = experiments_parser(__doc__, __file__, saved, threads=1, clock=None)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    if options.here:
-        print(json.dumps(measure(options.experiments[0], options)))
-        return 0
-    rows: dict[str, Any] = {}
-    for experiment, row in measured(options, __file__, ["threads"]):
-        rows[experiment] = row
-        print(f"{experiment:48s}{row['mb_before']:8.0f} MB{row['mb_peak']:8.0f} MB", flush=True)
-    if options.output:
+    rows = rows_of(options, __file__, ["threads"], measure, format_row)
+    if rows and options.output:
         save(options.output, "memory", rows, goals=GOALS)
     return 0
+
+
+def format_row(row: Mapping[str, float]) -> str:
+    """The memory before the first step, and the most of all."""
+    return f"{row['mb_before']:8.0f} MB{row['mb_peak']:8.0f} MB"
 
 
 def measure(experiment: str, options: argparse.Namespace) -> dict[str, float]:

@@ -6,10 +6,11 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from timing import CLOCKS
 
 
@@ -49,6 +50,38 @@ def measured(options: argparse.Namespace, program: str, names: Sequence[str]) ->
         row = in_its_own_process(experiment, program, [experiment, "--here", *given])
         if row is not None:
             yield experiment, row
+
+
+def rows_of(
+    options: argparse.Namespace,
+    program: str,
+    names: Sequence[str],
+    measure: Callable[[str, argparse.Namespace], Mapping[str, Any]],
+    line: Callable[[Mapping[str, Any]], str],
+) -> dict[str, Any]:
+    """Return the rows of all experiments by name, and print a line of each; none where this is the process of one.
+
+    Args:
+        options: The options of :func:`experiments_parser`.
+        program: The file of the program.
+        names: The options that the process of one experiment must have, too.
+        measure: Measures one experiment in this process.
+        line: What is printed of a row beside its name.
+    """
+    torch.set_num_threads(options.threads)
+    if options.here:
+        print(json.dumps(measure(options.experiments[0], options)))
+        return {}
+    rows = {}
+    for experiment, row in measured(options, program, names):
+        rows[experiment] = row
+        print(f"{experiment:48s}{line(row)}", flush=True)
+    return rows
+
+
+def format_ratio(row: Mapping[str, Any]) -> str:
+    """A ratio with its quartiles, as :func:`rows_of` prints it."""
+    return f"{row['ratio']:8.3f}  (quartiles {row['low']:.3f} to {row['high']:.3f})"
 
 
 def in_its_own_process(

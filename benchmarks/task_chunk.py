@@ -10,13 +10,11 @@ which take the place of mini-ImageNet, chooses among equal numbers by rounding.
 from __future__ import annotations
 
 import argparse
-import json
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import torch
-from own_process import experiments_parser, measured
+from own_process import experiments_parser, format_ratio, rows_of
 from timing import compare, save
 from torch import Tensor
 
@@ -40,15 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
     parser = experiments_parser(__doc__, __file__, EXPERIMENTS, threads=2, clock="wall")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    if options.here:
-        print(json.dumps(measure(options.experiments[0], options)))
-        return 0
-    rows: dict[str, Any] = {}
-    for experiment, row in measured(options, __file__, ["threads", "rounds", "clock"]):
-        rows[experiment] = row
-        print(f"{experiment:44s}{row['ratio']:6.2f} ({row['low']:.2f} to {row['high']:.2f})", flush=True)
-    if options.output:
+    rows = rows_of(options, __file__, ["threads", "rounds", "clock"], measure, format_ratio)
+    if rows and options.output:
         save(options.output, "task_chunk", rows, clock=options.clock, rounds=options.rounds)
     return 0
 

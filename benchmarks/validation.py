@@ -11,11 +11,9 @@ work on the machine hardly disturbs it.
 from __future__ import annotations
 
 import argparse
-import json
-from typing import Any
 
 import torch
-from own_process import experiments_parser, measured
+from own_process import experiments_parser, format_ratio, rows_of
 from timing import compare, save
 from torch import Tensor
 from whole_runs import EXPERIMENTS
@@ -36,15 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = experiments_parser(__doc__, __file__, EXPERIMENTS, threads=1, clock="processor")
     parser.add_argument("--episodes", type=int, default=200, help="validation tasks of a round")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    if options.here:
-        print(json.dumps(measure(options.experiments[0], options)))
-        return 0
-    rows: dict[str, Any] = {}
-    for experiment, row in measured(options, __file__, ["episodes", "rounds", "threads", "clock"]):
-        rows[experiment] = row
-        print(f"{experiment:40s}{row['ratio']:8.3f}  (quartiles {row['low']:.3f} to {row['high']:.3f})", flush=True)
-    if options.output:
+    rows = rows_of(options, __file__, ["episodes", "rounds", "threads", "clock"], measure, format_ratio)
+    if rows and options.output:
         save(options.output, "validation", rows, clock=options.clock, goal=GOAL, episodes=options.episodes)
     return 0
 
