@@ -66,10 +66,11 @@ def start(found: Found) -> str:
 def hundred(found: Found) -> str:
     """A sweep of 100 jobs of one second."""
     results, goal = found["results"], found["goals"]["seconds"]
+    wall = results["wall_seconds"]
     holds = "holds" if found["holds"]["seconds"] else "does not hold"
     rows = [
         [f"the whole command, {found['jobs']} jobs of one second on {found['cores']} cores",
-         f"{results['wall_seconds']:.0f} s (goal {goal:.0f} s: {holds})"],
+         f"{wall['median']:.0f} s ({wall['low']:.0f} to {wall['high']:.0f} s; goal {goal:.0f} s: {holds})"],
         ["memory of one more forked job, in runs", f"{results['extra_worker']:.2f}"],
         ["memory of one more job in a new process, in runs", f"{results['extra_spawned_worker']:.2f}"],
     ]  # fmt: skip

@@ -24,7 +24,7 @@ def test_the_page_is_that_of_the_records(record: str, tmp_path: Path) -> None:
     found = json.loads(path.read_text())
     first = next(iter(found["results"]))
     if record == "sweep_hundred":
-        found["results"]["wall_seconds"] += 10.0
+        found["results"]["wall_seconds"]["median"] += 10.0
     elif record == "sweep_startup":
         found["results"][first]["wall_seconds"] += 1.0
     else:
