@@ -18,7 +18,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -179,11 +180,14 @@ def _try(prepare: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
 
 
 def _take_over(stdin: int, log: int, printed: bytes) -> None:
-    """Give the child its own input and output, and leave the parent's temporary folders to the parent."""
+    """Give the child its own input and output, and leave to the parent what the parent registered for its own end."""
     for handle, number in ((stdin, 0), (log, 1), (log, 2)):
         os.dup2(handle, number)
     os.close(stdin)
     os.close(log)
     os.write(2, printed)
     atexit.unregister(shutil.rmtree)  # of a temporary folder that the parent made, as matplotlib does
+    finalizers: Iterable[weakref.finalize[..., Any]] = getattr(weakref.finalize, "_registry", ())
+    for finalizer in finalizers:  # torch has 170, which take a twentieth of a short job
+        finalizer.atexit = False
     importlib.invalidate_caches()

@@ -216,24 +216,31 @@ def test_a_process_has_what_a_fresh_one_has(tmp_path: Path) -> None:
     assert "[0, 1, 2]" in lines[0][2]
 
 
-def test_what_a_process_registers_for_its_end_is_done_and_what_the_parent_made_is_kept(tmp_path: Path) -> None:
+def test_what_a_process_registers_for_its_end_is_done_and_what_the_parent_made_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     load = (
-        "import atexit, pathlib, shutil, sys\n"
+        "import atexit, pathlib, shutil, sys, weakref\n"
         f"folder = pathlib.Path({str(tmp_path / 'made')!r}); folder.mkdir()\n"
         "atexit.register(shutil.rmtree, folder)\n"
+        "weakref.finalize(sys, pathlib.Path('finalized').touch)\n"
         "print('from the imports', file=sys.stderr)"
     )
     job = (
         "import threading, time\n"
         "atexit.register(print, 'at the end')\n"
+        "weakref.finalize(time, print, 'finalized')\n"
         "threading.Thread(target=lambda: (time.sleep(0.1), print('joined'))).start()"
     )
     with start_warm_parent(ENV, load) as parent:
         assert dies(parent.fork([job], tmp_path / "log.txt")) == 0
         assert (tmp_path / "made").is_dir()
+        assert not Path("finalized").exists()
         assert dies(parent.fork([""], tmp_path / "second.txt")) == 0
     assert not (tmp_path / "made").exists()
-    assert (tmp_path / "log.txt").read_text().splitlines() == ["from the imports", "joined", "at the end"]
+    assert Path("finalized").exists()
+    assert (tmp_path / "log.txt").read_text().splitlines() == ["from the imports", "joined", "at the end", "finalized"]
     assert (tmp_path / "second.txt").read_text() == "from the imports\n"
 
 
