@@ -20,7 +20,7 @@ from metaexp.config.accelerators import computes_on_cpu
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.collector import collect_rarely
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
-from metaexp.sweep.frozen_job import read_frozen
+from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.processes.job_process import (
     ONLY_CHECK,
@@ -218,23 +218,27 @@ def _load() -> None:
 
 
 class _Preparation:
-    """What the warm parent does before it forks a job: it loads the job's data, and once draws figures like its own.
+    """What the warm parent does before it forks a job.
 
-    The first jobs need not wait for figures.
+    It loads the job's data. Once for each choice of files it checks the job's configuration, so that the classes that
+    it names are parsed. Once it draws figures like the job's own; the first jobs need not wait for these.
 
     Attributes:
         held: The data in memory, as :func:`.preload.hold_data` notes them.
+        checked: The choices of files of the jobs whose configuration was checked.
         jobs: How many jobs were forked: of classification (True), and of regression (False).
     """
 
     def __init__(self) -> None:
         self.held: HeldData = {}
+        self.checked: set[tuple[tuple[str, str], ...]] = set()
         self.jobs: Counter[bool] = Counter()
 
     def __call__(self, arguments: Sequence[str]) -> None:
         from metaexp.sweep.processes.preload import draw_figures, hold_data
 
-        config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
+        job = read_frozen(Path(arguments[0]))
+        config: Mapping[str, Any] = job.config
         hold_data(config["dataset"], Path(config["paths"]["data"]), self.held)
         if ONLY_CHECK in arguments:
             return
@@ -242,6 +246,14 @@ class _Preparation:
         self.jobs[classification] += 1
         if self.jobs[classification] == _JOBS_WITHOUT_FIGURES + 1:
             draw_figures(classification)
+        self._check(job)
+
+    def _check(self, job: FrozenJob) -> None:
+        """Check a configuration. Files of the user are not read: they may change before the next job."""
+        choices = tuple(sorted(job.choices.items()))
+        if job.own_code is None and choices not in self.checked:
+            self.checked.add(choices)
+            job.settings()
 
 
 def _is_for_cpu(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A warm parent draws figures once, so that those of its jobs take less time. The figures are the same."""
+"""A warm parent draws figures and reads classes once, so that its jobs take less time. The figures are the same."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_a_warm_parent_draws_the_figures_of_a_kind_once_at_its_third_job(monkeyp
     drawn: list[bool] = []
     n_way = {"n_way": 5}
     config = {"dataset": {}, "paths": {"data": "data"}, "task": n_way}
-    monkeypatch.setattr(warm_start, "read_frozen", lambda _: SimpleNamespace(config=config))
+    job = SimpleNamespace(config=config, own_code=None, choices={}, settings=lambda: None)
+    monkeypatch.setattr(warm_start, "read_frozen", lambda _: job)
     monkeypatch.setattr(preload, "hold_data", lambda *_: None)
     monkeypatch.setattr(preload.gc, "freeze", lambda: None)
     monkeypatch.setattr(warm, "draw_figures_once", drawn.append)
@@ -77,3 +78,20 @@ def test_a_warm_parent_draws_the_figures_of_a_kind_once_at_its_third_job(monkeyp
         counts.append(len(drawn))
     assert counts == [0, 0, 1, 1, 1, 1, 2, 2]
     assert drawn == [True, False]
+
+
+def test_a_warm_parent_reads_the_classes_of_each_choice_of_files_once_and_never_own_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked: list[str] = []
+    config = {"dataset": {}, "paths": {"data": "data"}, "task": {}}
+    monkeypatch.setattr(preload, "hold_data", lambda *_: None)
+    prepare = warm_start._Preparation()
+    for algorithm, own_code in (("maml", None), ("maml", None), ("anil", "3f2a"), ("reptile", None)):
+        job = SimpleNamespace(
+            config=config, own_code=own_code, choices={"algorithm": algorithm},
+            settings=lambda name=algorithm: checked.append(name),
+        )  # fmt: skip
+        monkeypatch.setattr(warm_start, "read_frozen", lambda _, job=job: job)
+        prepare(["folder"])
+    assert checked == ["maml", "reptile"]
