@@ -95,8 +95,17 @@ def git_state(package: Path | None = None, tracked: str = "__init__.py") -> Git 
     if commit is None:
         return None
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    beside = changed or _git(folder, "status", "--porcelain", "--", ".")
+    beside = changed or _git(folder, "ls-files", "--others", "--exclude-standard", "--", ".")
     return Git(commit, dirty=bool(beside))
+
+
+@lru_cache(maxsize=1)
+def loaded_state() -> Git | None:
+    """Return :func:`git_state` of metaexp's own checkout. Read once: modules in memory stay what they are.
+
+    After a fresh clone git compares all files with the commit again at each question, which takes half a second.
+    """
+    return git_state()
 
 
 def git_commit(package: Path | None = None, tracked: str = "__init__.py") -> str | None:

@@ -15,7 +15,7 @@ from metaexp.data.classification.trained_classes import classes_trained_on, trai
 from metaexp.machine.environment import OWN_CODE
 from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
-from metaexp.results.provenance import git_state, sources_digest, versions
+from metaexp.results.provenance import git_state, loaded_state, sources_digest, versions
 from metaexp.results.record import Reference, RunRecord, Task, read_record
 from metaexp.run.build import Parts, TrainingSetup
 from metaexp.run.checkpoint import Checkpoint
@@ -65,7 +65,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         training_tasks=_training_tasks(settings, parts),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
         device=setup.compute.recorded(),
-        git=git_state(),
+        git=loaded_state(),
         sources=sources_digest(),
         own_code=_own_code(settings),
         versions=versions(),

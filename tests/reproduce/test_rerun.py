@@ -33,8 +33,8 @@ SAME = [
 @pytest.fixture(autouse=True)
 def clean_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the sources were as committed, whatever this checkout is."""
-    for place in ("metaexp.run.first_record", "metaexp.results.provenance", "metaexp.reproduce.rerun"):
-        monkeypatch.setattr(f"{place}.git_state", lambda *_: Git("a" * 40, False))
+    for name in ("run.first_record.loaded_state", "results.provenance.git_state", "reproduce.rerun.git_state"):
+        monkeypatch.setattr(f"metaexp.{name}", lambda *_: Git("a" * 40, False))
 
 
 @pytest.fixture

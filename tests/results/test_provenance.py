@@ -53,6 +53,18 @@ def test_a_change_anywhere_or_a_new_file_beside_the_sources_is_dirty(checkout: P
     assert state.dirty
 
 
+def test_a_new_folder_beside_the_sources_is_dirty_unless_it_is_ignored(checkout: Path) -> None:
+    (checkout / "room").mkdir()
+    (checkout / "room" / "mine.py").write_text("")
+    state = git_state(checkout)
+    assert state is not None
+    assert state.dirty
+    (checkout.parent / ".git" / "info" / "exclude").write_text("room/")
+    state = git_state(checkout)
+    assert state is not None
+    assert not state.dirty
+
+
 def test_a_copy_installed_inside_another_repository_has_no_commit(checkout: Path) -> None:
     installed = checkout.parent / ".venv" / "package"
     installed.mkdir(parents=True)

@@ -21,7 +21,7 @@ from metaexp.config.classes.make import make
 from metaexp.config.classes.targets import trusted
 from metaexp.core.errors import ConfigError
 from metaexp.data.base import Dataset
-from metaexp.results.provenance import sources_digest, versions
+from metaexp.results.provenance import loaded_state, sources_digest, versions
 
 _ROOMS = ("algorithms", "config", "core", "data", "engines", "models", "results", "run", "tracking")
 _LIBRARIES = (
@@ -36,7 +36,7 @@ HeldData = dict[tuple[str, Path], Path]
 
 
 def import_everything() -> None:
-    """Import what a run on the CPU imports, and read which versions these are.
+    """Import what a run on the CPU imports, and read which versions these are and of which commit.
 
     Forked processes will draw different random numbers, as new ones do.
     """
@@ -45,7 +45,8 @@ def import_everything() -> None:
     for name in (*_modules(), *_LIBRARIES):
         importlib.import_module(name)
     versions()
-    sources_digest()  # both are kept. A warm parent ends when metaexp's files or the installed packages change
+    sources_digest()
+    loaded_state()  # all three are kept. A warm parent ends when metaexp's files or the installed packages change
     os.register_at_fork(after_in_child=np.random.seed)  # the module random does this by itself
     gc.collect()
     gc.freeze()  # a collection would write to memory that the processes share, and so copy it

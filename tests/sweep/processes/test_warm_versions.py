@@ -1,4 +1,4 @@
-"""A warm parent reads once which versions its jobs record."""
+"""A warm parent reads once which versions and which commit its jobs record."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import json
 from metaexp.results import provenance
 from metaexp.sweep.processes import preload
 
+kept_functions = provenance._installed, provenance.sources_digest, provenance.loaded_state
+
 def is_kept():
-    return [function.cache_info().currsize for function in (provenance._installed, provenance.sources_digest)]
+    return [function.cache_info().currsize for function in kept_functions]
+
+def found():
+    return provenance.versions(), provenance.sources_digest(), provenance.loaded_state()
 
 preload._LIBRARIES, preload._modules = (), lambda: ()
 before = is_kept()
 preload.import_everything()
 after = is_kept()
-kept = provenance.versions(), provenance.sources_digest()
-provenance._installed.cache_clear()
-provenance.sources_digest.cache_clear()
-print(json.dumps([before, after, kept == (provenance.versions(), provenance.sources_digest())]))
+kept = found()
+for function in kept_functions:
+    function.cache_clear()
+print(json.dumps([before, after, kept == found()]))
 """
 
 
 def test_versions_are_read_before_jobs_are_forked_and_are_the_same() -> None:
     made = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
-    assert made.stdout.strip() == "[[0, 0], [1, 1], true]"
+    assert made.stdout.strip() == "[[0, 0, 0], [1, 1, 1], true]"
