@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import pickle
 import warnings
 import zipfile
@@ -25,6 +26,8 @@ from metaexp.core.errors import ConfigError, RunFolderError, first_line
 from metaexp.results.beginning import InitialWeights
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.integrity import check_run_files
+
+log = logging.getLogger(__name__)
 
 _MOST_ITEMS = 100_000
 _MOST_LEVELS = 16
@@ -94,8 +97,8 @@ def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> Ini
         What matched, what was missing, and what was left over.
 
     Raises:
-        ConfigError: Nothing matches; a parameter is missing or has another shape and may not; or a weight is not
-            finite.
+        ConfigError: Nothing matches, or no kernel and no matrix; a parameter is missing or has another shape and may
+            not; or a weight is not finite.
     """
     own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     inside, prefix = _prefixes(list(own), file)
@@ -113,6 +116,7 @@ def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> Ini
         left_over=[name for name in file.tensors if name not in used],
     )
     _check(report, own, {name: file.tensors[theirs[name]] for name in there}, is_partial)
+    _check_share(report, network, file)
     with torch.no_grad():
         for name in matched:
             own[name].copy_(file.tensors[theirs[name]])
@@ -153,6 +157,35 @@ def _check(report: InitialWeights, own: Mapping[str, Tensor], theirs: Mapping[st
             raise ConfigError(f"{start}: {name} is {theirs[name].dtype} there, and {own[name].dtype} in the network.")
         if not bool(torch.isfinite(theirs[name]).all()):
             raise ConfigError(f"{start}: {name} holds values that are not finite. Give another file.")
+
+
+def _check_share(report: InitialWeights, network: nn.Module, file: WeightsFile) -> None:
+    """Refuse weights without a kernel or a matrix of the network, and warn where they have less than half of these.
+
+    Vectors match by chance: biases and batch norms of one width are alike in any two networks. What a network has
+    learned is in its kernels and matrices, the parameters of two axes or more.
+
+    Raises:
+        ConfigError: The network has kernels or matrices, and none of them matched.
+    """
+    shapes = {name: tuple(p.shape) for name, p in network.named_parameters() if p.dim() > 1}
+    taken = shapes.keys() & set(report.matched)
+    others = [f"{name} {shape}" for name, shape in shapes.items() if name not in taken]
+    theirs = [f"{name} {tuple(tensor.shape)}" for name, tensor in file.tensors.items() if tensor.dim() > 1]
+    start = f"model.weights={report.file}"
+    if others and not taken:
+        raise ConfigError(
+            f"{start} has no kernel and no matrix of the network in the same shape: the network has {_some(others)}, "
+            f"and the file {_some(theirs)}. Only {_some(report.matched)} would be taken; biases and batch norms of one "
+            "width are alike in any two networks. Choose the model that these weights belong to, with its settings, "
+            "give another file, or leave out model.weights."
+        )
+    if len(others) > len(taken):
+        log.warning(
+            "%s has only %d of the network's %d kernels and matrices in the same shape. The others begin at random: "
+            "%s. If that is not what you want, choose the model that these weights belong to, with its settings.",
+            start, len(taken), len(shapes), _some(others),
+        )  # fmt: skip
 
 
 def _prefixes(own: Sequence[str], file: WeightsFile) -> tuple[str, str]:

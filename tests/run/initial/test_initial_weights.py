@@ -96,6 +96,44 @@ def test_weights_of_which_nothing_fits_are_refused(tensors: dict[str, Tensor], w
         load(Small(), tensors, is_partial)
 
 
+@pytest.mark.parametrize(
+    "names", [["norm.weight", "norm.bias", "norm.running_mean"], ["norm.running_var"], ["body.bias", "head.bias"]],
+    ids=["batch norm", "a buffer", "biases"],
+)  # fmt: skip
+def test_weights_without_a_kernel_or_matrix_of_the_network_are_refused_and_the_network_stays(names: list[str]) -> None:
+    network = Small()
+    before = tensors_of(network)
+    file = {name: t for name, t in fill(network, 0.5).items() if name in names}
+    file |= {"body.weight": torch.zeros(3, 7), "conv.weight": torch.zeros(3, 1, 3, 3)}
+    words = (
+        r"weights=some\.pt has no kernel and no matrix of the network in the same shape: the network has body\.weight "
+        r"\(3, 2\), head\.weight \(4, 3\), and the file body\.weight \(3, 7\), conv\.weight \(3, 1, 3, 3\)\. Only "
+        rf"{', '.join(names)} would be taken.* Choose the model that these weights belong to"
+    )
+    with pytest.raises(ConfigError, match=words):
+        load(network, file, is_partial=True)
+    assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+    load(network, file | {"head.weight": torch.zeros(4, 3)}, is_partial=True)
+    assert not bool(network.head.weight.any())
+
+
+def test_a_network_of_vectors_alone_takes_a_part_of_them() -> None:
+    network = BatchNorm(3)
+    assert load(network, {"weight": torch.full((3,), 0.5)}, is_partial=True).matched == ["weight"]
+
+
+@pytest.mark.parametrize(("n_taken", "is_said"), [(1, True), (2, False), (3, False)])
+def test_a_small_part_of_the_kernels_and_matrices_is_taken_with_a_warning(
+    n_taken: int, is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 5))
+    load(network, {f"{i}.weight": torch.zeros_like(network[i].weight) for i in range(n_taken)}, is_partial=True)
+    words = (
+        "some.pt has only 1 of the network's 4 kernels and matrices in the same shape. The others begin at random: 1.w"
+    )
+    assert (words in caplog.text) == is_said == bool(caplog.records)
+
+
 def test_weights_that_are_not_finite_or_not_real_are_refused() -> None:
     network = Small()
     broken = fill(network, 0.5)
