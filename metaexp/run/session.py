@@ -25,9 +25,9 @@ from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
-from metaexp.run.evaluation.divergence import remedies, warn_of_divergence
+from metaexp.run.evaluation.divergence import doubts, remedies
 from metaexp.run.evaluation.own_metrics import try_own_metrics
-from metaexp.run.evaluation.scores import check_finite, not_finite_metrics, recorded, scalars, score, warn_below_chance
+from metaexp.run.evaluation.scores import check_finite, not_finite_metrics, recorded, scalars, score
 from metaexp.run.evaluation.selection import select_best
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
 from metaexp.run.folder import read_varied
@@ -186,9 +186,7 @@ class Session:
                 raise self._interrupted(", and saved") from None
         self.outputs.save_test(result, self.metric.name)
         check_finite(result, self.state.algorithm.only_for_training, remedies(self.settings))
-        warn_below_chance(result, self.settings.task.n_way)
-        warn_of_divergence(result, self.settings)
-        for line in not_finite_metrics(result):
+        for line in doubts(result, self.settings) + not_finite_metrics(result):
             log.warning("%s", line)
         self.outputs.trackers.scalars(self.state.step, scalars(result, self.metric.name))
         return result

@@ -1,17 +1,16 @@
-"""What to do where training or adaptation diverges, and a warning where it did so in the test of a regression."""
+"""What to do where training or adaptation diverges, and why the result of a test is to be doubted."""
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from metaexp.config.classes.make import import_class
 from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import Settings
+from metaexp.core.counted import counted
 from metaexp.core.types import EvalResult
 from metaexp.data.base import Dataset
-
-log = logging.getLogger(__name__)
+from metaexp.run.evaluation.scores import below_chance
 
 _FAR: Final = 10
 """How many times the mean error before adaptation an error after it is, if that is called diverged."""
@@ -46,20 +45,31 @@ def _scale(settings: Settings) -> str:
     return "" if value == wanted else f"dataset.standardise={wanted}"
 
 
-def warn_of_divergence(result: EvalResult, settings: Settings) -> None:
-    """Warn of tasks of regression whose error after adaptation is far above the errors before it.
+def doubts(result: EvalResult, settings: Settings) -> list[str]:
+    """Return a line about each reason to doubt that a test is what was meant: it is below chance, or diverged.
+
+    Args:
+        result: The result of a test.
+        settings: The settings of the test.
+    """
+    return [line for line in (below_chance(result, settings.task.n_way), divergence(result, settings)) if line]
+
+
+def divergence(result: EvalResult, settings: Settings) -> str:
+    """Return a line about tasks of regression whose error after adaptation is far above the errors before it; or "".
 
     Args:
         result: The result of a test, with the errors after 0, 1, ... steps.
-        settings: The settings of the run.
+        settings: The settings of the test.
     """
     if settings.task.n_way or len(result.per_step) < 2:
-        return
+        return ""
     before = float(result.per_step[0].mean())
     n_diverged = int((result.per_episode > _FAR * before).sum())
-    if n_diverged:
-        log.warning(
-            "adaptation diverged in %d of %d test tasks: their errors after it are over %d times the mean error before "
-            "it, %.3g. They decide the mean over all tasks, %.3g. %s",
-            n_diverged, result.n_episodes, _FAR, before, result.mean, remedies(settings),
-        )  # fmt: skip
+    if not n_diverged:
+        return ""
+    return (
+        f"adaptation diverged in {n_diverged} of {counted(result.n_episodes, 'test task')}: their errors after it are "
+        f"over {_FAR} times the mean error before it, {before:.3g}. They decide the mean over all tasks, "
+        f"{result.mean:.3g}. {remedies(settings)}"
+    )

@@ -34,6 +34,7 @@ from metaexp.run.build import load_dataset
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluation.aids import Aids, identity_of
 from metaexp.run.evaluation.chunks import Chunks
+from metaexp.run.evaluation.divergence import doubts, remedies
 from metaexp.run.evaluation.evaluator import Evaluator
 from metaexp.run.evaluation.fit import check_fits, check_statistics, warn_of_pixels
 from metaexp.run.evaluation.scores import check_finite, not_finite_metrics
@@ -100,8 +101,10 @@ def evaluate_run(
         RunFolderError: There are no weights.
     """
     display = display or default_display()
-    evaluation, _, result = _evaluate(path, overrides, config_dir, display, allow_trained_classes, Aids())
+    evaluation, _, result, settings = _evaluate(path, overrides, config_dir, display, allow_trained_classes, Aids())
     assert result is not None  # these aids recall nothing
+    for line in doubts(result, settings):
+        display.print_line(f"warning: {line}")
     return _try_to_keep(evaluation, result, existing(path).evaluations, display)
 
 
@@ -114,7 +117,7 @@ def retest(path: Path, overrides: Sequence[str], aids: Aids, display: Display | 
         aids: What helps where many runs are tested.
         display: What the user sees; None chooses by the terminal.
     """
-    evaluation, measured, result = _evaluate(path, overrides, None, display or default_display(), False, aids)
+    evaluation, measured, result, _ = _evaluate(path, overrides, None, display or default_display(), False, aids)
     return Retested(evaluation, measured.sources, measured.seconds, is_recalled=result is None)
 
 
@@ -125,8 +128,8 @@ def _evaluate(
     display: Display,
     allow_trained_classes: bool,
     aids: Aids,
-) -> tuple[Evaluation, Measured, EvalResult | None]:
-    """The test, what it measured, and its episodes if it was made now."""
+) -> tuple[Evaluation, Measured, EvalResult | None, Settings]:
+    """The test, what it measured, its episodes if it was made now, and its settings."""
     place = existing(path)
     config, choices = _read_config(place)
     settings = revise(config, choices, overrides, config_dir)
@@ -167,7 +170,7 @@ def _evaluate(
             trained_classes=n_trained,
             changed_code=edited_code(place.path, settings),
         )
-    return evaluation, measured, result
+    return evaluation, measured, result, settings
 
 
 def _read_config(place: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
@@ -252,7 +255,7 @@ def _test(
     evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics, chunks=chunks)
     with display.show_progress("test", n_episodes) as advance:
         result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
-    check_finite(result, algorithm.only_for_training)
+    check_finite(result, algorithm.only_for_training, remedies(settings))
     for line in not_finite_metrics(result):
         display.print_line(f"warning: {line}")
     return result

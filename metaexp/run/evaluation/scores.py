@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -13,8 +12,6 @@ from metaexp.core.json_lines import scalars_of_test
 from metaexp.core.types import EvalResult
 from metaexp.results.per_class.files import classes_sha256
 from metaexp.results.record import Score
-
-log = logging.getLogger(__name__)
 
 _ROUNDING = 1e-6
 _ENOUGH = 10
@@ -40,8 +37,8 @@ def check_finite(result: EvalResult, not_saved: Collection[str] = (), advice: st
         raise NotFiniteError(found + (why if is_unsaved else f" {advice}".rstrip()))
 
 
-def warn_below_chance(result: EvalResult, n_way: int) -> None:
-    """Warn of an accuracy that is clearly lower than that of guessing, or exactly that of guessing in each episode.
+def below_chance(result: EvalResult, n_way: int) -> str:
+    """Return a line about an accuracy below that of guessing, or exactly that of guessing in each episode; or "".
 
     Learning too little does not explain the first. It explains the second where the weights of classes begin at 0.
 
@@ -50,20 +47,21 @@ def warn_below_chance(result: EvalResult, n_way: int) -> None:
         n_way: N, the classes of each episode; 0 in regression.
     """
     if n_way < 2 or result.n_episodes < _ENOUGH:
-        return
+        return ""
     if bool(((result.per_episode - 1 / n_way).abs() < _ROUNDING).all()):
-        log.warning(
-            "the accuracy of each test episode is that of guessing, %.1f %%: all queries get the same class. Scores "
-            "may be equal (after a ReLU, or from weights that are all zero), or training has diverged or was "
-            "too short.", 100 / n_way,
-        )  # fmt: skip
-    elif result.mean + 2 * result.ci95 < 1 / n_way:
-        log.warning(
-            "the test accuracy, %.1f %%, is lower than that of guessing, %.1f %%. The sign of the scores or of the "
-            "loss may be wrong (a distance in place of a score), or labels may be taken from the order of the support, "
-            "which is shuffled. `metaexp check` examines an algorithm or a dataset of your own.",
-            100 * result.mean, 100 / n_way,
-        )  # fmt: skip
+        return (
+            f"the accuracy of each test episode is that of guessing, {100 / n_way:.1f} %: all queries get the same "
+            "class. Scores may be equal (after a ReLU, or from weights that are all zero), or training has diverged or "
+            "was too short."
+        )
+    if result.mean + 2 * result.ci95 < 1 / n_way:
+        return (
+            f"the test accuracy, {100 * result.mean:.1f} %, is lower than that of guessing, {100 / n_way:.1f} %. The "
+            "sign of the scores or of the loss may be wrong (a distance in place of a score), or labels may be taken "
+            "from the order of the support, which is shuffled. `metaexp check` examines an algorithm or a dataset of "
+            "your own."
+        )
+    return ""
 
 
 def extra_scores(result: EvalResult) -> list[Score]:

@@ -12,7 +12,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.types import EvalResult
-from metaexp.run.evaluation.divergence import remedies, warn_of_divergence
+from metaexp.run.evaluation.divergence import doubts, remedies
 
 
 def settings(*overrides: str) -> Settings:
@@ -44,23 +44,20 @@ def result(after: list[float], before: float = 4.0) -> EvalResult:
 @pytest.mark.parametrize(
     ("after", "n_diverged"), [([1.0] * 20, 0), ([39.0] * 20, 0), ([1.0] * 19 + [41.0], 1), ([1e9] * 20, 20)]
 )
-def test_errors_far_above_those_before_adaptation_are_warned_of(
-    after: list[float], n_diverged: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    warn_of_divergence(result(after), settings("dataset=regression_table"))
-    assert (caplog.text != "") == bool(n_diverged)
+def test_errors_far_above_those_before_adaptation_are_warned_of(after: list[float], n_diverged: int) -> None:
+    lines = doubts(result(after), settings("dataset=regression_table"))
+    assert len(lines) == bool(n_diverged)
     if n_diverged:
-        assert f"adaptation diverged in {n_diverged} of 20 test tasks" in caplog.text
-        assert "dataset.standardise=both" in caplog.text
+        assert f"adaptation diverged in {n_diverged} of 20 test tasks" in lines[0]
+        assert "dataset.standardise=both" in lines[0]
 
 
-def test_accuracies_and_algorithms_without_steps_have_no_divergence(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_divergence(result([1.0] * 20, 0.01), settings("dataset=glyphs"))
+def test_accuracies_and_algorithms_without_steps_have_no_divergence() -> None:
+    assert doubts(result([1.0] * 20, 0.01), settings("dataset=glyphs")) == []
+    assert "lower than that of guessing" in doubts(result([0.0, 0.1] * 10, 0.1), settings("dataset=glyphs"))[0]
     one_state = result([1e9] * 20)
-    warn_of_divergence(one_state._replace(per_step=one_state.per_step[1:]), settings("dataset=sinusoid"))
-    assert caplog.text == ""
-    warn_of_divergence(one_state, settings("dataset=sinusoid"))
-    assert "adaptation diverged in 20 of 20 test tasks" in caplog.text
+    assert doubts(one_state._replace(per_step=one_state.per_step[1:]), settings("dataset=sinusoid")) == []
+    assert "adaptation diverged in 20 of 20 test tasks" in doubts(one_state, settings("dataset=sinusoid"))[0]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +68,7 @@ def test_accuracies_and_algorithms_without_steps_have_no_divergence(caplog: pyte
         (1e3, 0.1, "is not finite. Lower optimizer.lr"),
     ],
 )
-def test_a_run_on_raw_targets_says_it_at_its_end(
+def test_a_run_on_raw_targets_says_it_at_its_end_and_so_does_a_later_test(
     slope: float,
     rate: float,
     message: str,
@@ -89,3 +86,12 @@ def test_a_run_on_raw_targets_says_it_at_its_end(
     assert message in said
     assert ("set dataset.standardise=both" in said) == bool(message)
     assert ("diverged" in said or "not finite" in said) == bool(message)
+    if "finite" in message:
+        return
+    (run,) = (record.parent for record in tmp_path.rglob("record.json"))
+    for rates, later in (([], message), (["algorithm.inner_lr=100,1000"], "is not finite. Lower optimizer.lr=")):
+        main(["evaluate", str(run), "eval.episodes=8", *rates])
+        said = " ".join(" ".join(capsys.readouterr()).split())
+        assert later in said
+        assert ("set dataset.standardise=both" in said) == bool(later)
+        assert ("diverged" in said) == ("diverged" in later)
