@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import machine, save
+from timing import machine, quartiles, save
 
 from metaexp.core.shapes import TaskShape
 from metaexp.data.classification.class_dataset import ClassDataset
@@ -54,10 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name, shape in SHAPES.items():
         batch = max(1, options.batch * 5 // max(shape.n_way, 5))
         results[name] = row = measure(data, shape, batch, options.rounds)
-        quartiles = f"{row['low']:.0f} to {row['high']:.0f}"
+        middle_half = f"{row['low']:.0f} to {row['high']:.0f}"
         images = row["episodes_per_second"] * (shape.n_support + shape.n_queries)
         print(
-            f"{name:28s}{row['episodes_per_second']:12.0f}{quartiles:>22s}{row['draws_per_second']:12.0f}"
+            f"{name:28s}{row['episodes_per_second']:12.0f}{middle_half:>22s}{row['draws_per_second']:12.0f}"
             f"{row['limit_per_second']:13.0f}{images:12.0f}"
         )
     print(f"threads: {machine()['threads']}, device: {options.device}")
@@ -97,7 +97,7 @@ def measure(data: ClassDataset, shape: TaskShape, batch: int, rounds: int) -> di
         made.append(rate(lambda: tasks.episodes("train", indices()), batch, data.device))
         drawn.append(rate(lambda: tasks.draw("train", indices()), batch, data.device))
         written.append(rate(lambda: torch.ones(n_images, *data.input_shape, device=data.device), batch, data.device))
-    low, middle, high = statistics.quantiles(made, n=4)
+    low, middle, high = quartiles(made)
     return {
         "episodes_per_second": middle,
         "low": low,

@@ -10,7 +10,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,14 @@ def _timed(run: Callable[[], Any], now: Callable[[], float]) -> float:
 
 def summary(baseline: list[float], taken: list[float]) -> dict[str, float]:
     """Median seconds, and the ratio to ``baseline`` round by round with its quartiles."""
-    ratios = sorted(b / t for b, t in zip(baseline, taken, strict=True))
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    low, middle, high = quartiles([b / t for b, t in zip(baseline, taken, strict=True)])
     return {"seconds": statistics.median(taken), "ratio": middle, "low": low, "high": high}
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile of a sample; its extremes if there are three values."""
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
+    return low, middle, high
 
 
 def print_table(title: str, results: Mapping[str, Mapping[str, float]], baseline: str) -> None:

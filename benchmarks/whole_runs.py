@@ -36,7 +36,7 @@ from typing import Any
 
 import torch
 from own_process import experiments_parser, measured
-from timing import CLOCKS, save
+from timing import CLOCKS, quartiles, save
 
 from metaexp.config.compose import Composer
 from metaexp.core.json_lines import METRICS_FILE
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     start = {tracker: time_to_first_step(*overrides) for tracker, overrides in TRACKERS.items()}
     for tracker, seconds in start.items():
         print(f"first step with {tracker}: {seconds['median']:.2f} s, goal {GOALS['start']:.0f} s")
-    demo = quartiles([time_of_demo() for _ in range(3)])
+    demo = spread([time_of_demo() for _ in range(3)])
     print(f"demo: {demo['median']:.1f} s, goal {GOALS['demo']:.0f} s")
     if options.output:
         once = {"first_step_seconds": start, "demo_seconds": demo}
@@ -141,7 +141,7 @@ def measure(experiment: str, options: argparse.Namespace) -> dict[str, Any]:
         ]
     return {
         "loop": loop,
-        "episodes_per_second": quartiles(rates),
+        "episodes_per_second": spread(rates),
         "cache_seconds": cache,
     }
 
@@ -168,7 +168,7 @@ def loop_over_bare(
     for _ in range(options.rounds):
         plain = seconds(lambda: bare(steps))
         ratios.append(seconds(lambda: loop.take(steps)) / plain)
-    return quartiles(ratios)
+    return spread(ratios)
 
 
 def time_to_first_step(*overrides: str) -> dict[str, float]:
@@ -185,7 +185,7 @@ def time_to_first_step(*overrides: str) -> dict[str, float]:
             taken.append(time.perf_counter() - start)
             if started.wait():
                 raise SystemExit(f"{' '.join(command)} failed")
-    return quartiles(taken)
+    return spread(taken)
 
 
 def time_of_demo() -> float:
@@ -198,9 +198,9 @@ def time_of_demo() -> float:
         return time.perf_counter() - start
 
 
-def quartiles(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, float]:
     """The median of ``values`` and their quartiles."""
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    low, median, high = quartiles(values)
     return {"median": median, "low": low, "high": high}
 
 

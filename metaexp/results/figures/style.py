@@ -38,7 +38,7 @@ STYLE: Any = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titley": 1.0,  # no axes has ticks above it; matplotlib would look for them four times
+    "axes.titley": 1.0,  # no axes has ticks above it, for which matplotlib would look
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.8,
