@@ -19,7 +19,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.space import read_space
 from metaexp.search.wandb_file import Method, SweepPlan, format_header, format_sweep_file
-from metaexp.sweep.expand import check_initial_weights
+from metaexp.sweep.expand import check_new_classes
 
 _OVERRIDES = """\
 overrides are those of metaexp train, with some keys that vary:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         options.config_dir, options.config_name, options.trust
     )  # to the agents' ``metaexp train``
     text = format_sweep_file(space, metric, plan, passed_on, jobs)
-    for note in check_initial_weights(jobs, is_tested=lambda _: False):
+    for note in check_new_classes(jobs, is_tested=lambda _: False):
         print_text(note, file=sys.stderr)
     command = shlex.join(["metaexp", "wandb-sweep", *arguments])
     text = format_header(command, shlex.quote(str(options.output))) + text

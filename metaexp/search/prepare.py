@@ -16,11 +16,12 @@ from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.run.folder import check_writable
+from metaexp.run.initial.trained_before import Known
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.frozen_composer import FrozenComposer
 from metaexp.search.options import SearchOptions, decides
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
-from metaexp.sweep.expand import check_initial_weights, sweep_name
+from metaexp.sweep.expand import check_new_classes, sweep_name
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
@@ -144,7 +145,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     corners = check_points(space, composer, on_this_machine=True)
     metric = common_metric(corners, options.metric, "search.metric=")
     check_comparable(space, corners)
-    notes = check_initial_weights(corners, lambda _: options.test_best, _format_refusal)
+    notes = check_new_classes(corners, lambda _: options.test_best, _format_refusal)
     keys = [d.key.lstrip("+") for d in space.dimensions]
     where = None if config_dir is None else str(config_dir.resolve())
     command_hash = _hash([trial_overrides, where, config_name, options.deciding()])
@@ -160,11 +161,11 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     return Prepared(path, digest, options, space, metric, freezer, corners, notes)
 
 
-def _format_refusal(known: str) -> str:
+def _format_refusal(known: Known) -> str:
     return (
-        f"search.test_best=true: {known}. So the test of the best trial would not be on new classes. Choose the "
-        "split that these weights were trained with, or leave search.test_best out. `metaexp evaluate` "
-        "--allow-trained-classes measures a trial nevertheless."
+        f"search.test_best=true: {known.test}. So the test of the best trial would not be on new classes. "
+        f"{known.advice}, or leave search.test_best out. `metaexp evaluate` --allow-trained-classes measures a trial "
+        "nevertheless."
     )
 
 

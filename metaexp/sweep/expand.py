@@ -148,14 +148,15 @@ def freeze_all(
     return frozen
 
 
-def check_initial_weights(
+def check_new_classes(
     jobs: Sequence[FrozenJob],
     is_tested: Callable[[FrozenJob], bool] = lambda job: bool(job.config["eval"]["test"]),
-    refusal: Callable[[str], str] = format_refusal,
+    refusal: Callable[[Known], str] = format_refusal,
 ) -> list[str]:
-    """Check jobs that start from the weights of another run, as far as names of classes tell without the data.
+    """Check that jobs, and the weights of other runs that they start from, do not train on classes of their tests.
 
-    Jobs with the same data and the same weights are checked once. Each job finds itself what only examples tell.
+    Names of classes tell it without the data. Jobs with the same data and the same weights are checked once. Each job
+    finds itself what only examples tell.
 
     Args:
         jobs: The jobs.
@@ -163,29 +164,27 @@ def check_initial_weights(
         refusal: Formats why test classes are in the way.
 
     Returns:
-        A warning for each dataset and weights where validation classes were trained on.
+        A warning for each dataset and weights where validation classes are trained on.
 
     Raises:
         ConfigError: Test classes were trained on. The message names the jobs.
         RunFolderError: The record of the other run is damaged.
     """
-    checked: dict[str, Known] = {}
+    checked: dict[str, list[Known]] = {}
     refused: dict[str, list[str]] = {}
     doubted: dict[str, list[str]] = {}
     for job in jobs:
         model, parent = job.config["model"], job.parent_folder
-        if parent is None and "weights_sha256" not in model:
-            continue
-        weights = model["weights"] if parent is None else parent
+        weights = parent or (model["weights"] if "weights_sha256" in model else None)
         data = [job.choices.get("dataset"), job.config["dataset"], job.config["paths"]["data"]]
         key = json.dumps([weights, data, parent is None])
         if key not in checked:
             checked[key] = find_early(job.config, job.choices, None if parent is None else Path(parent))
-        known = checked[key]
-        if known.test and is_tested(job):
-            refused.setdefault(refusal(known.test), []).append(format_job(job))
-        if known.val:
-            doubted.setdefault(format_doubt(known.val), []).append(format_job(job))
+        for known in checked[key]:
+            if known.test and is_tested(job):
+                refused.setdefault(refusal(known), []).append(format_job(job))
+            if known.val:
+                doubted.setdefault(format_doubt(known), []).append(format_job(job))
     if refused:
         raise _refusal(refused, len(jobs))
     return [f"warning: {format_where(doubt, of_it, len(jobs))}" for doubt, of_it in doubted.items()]

@@ -19,7 +19,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.nested import values_by_key
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete, is_left
-from metaexp.sweep.expand import check_initial_weights, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
+from metaexp.sweep.expand import check_new_classes, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
@@ -107,8 +107,8 @@ def prepare(
         keeps_files: Whether jobs keep Hydra's files. Jobs that are only listed do not need them.
 
     Raises:
-        ConfigError: A job is wrong, or a job of a new sweep would be tested on classes that its initial weights were
-            trained on. The message lists the mistakes of all jobs.
+        ConfigError: A job is wrong, or a job of a new sweep would be tested on classes that it or its initial weights
+            train on. The message lists the mistakes of all jobs.
         RunFolderError: The folder holds another sweep.
     """
     composer = Composer(config_dir, config_name)
@@ -130,7 +130,7 @@ def prepare(
         raise now.refusal
     if found is None:
         jobs = now.jobs
-        return Prepared(composer, place, None, _with_group(jobs, place.name), *common, check_initial_weights(jobs))
+        return Prepared(composer, place, None, _with_group(jobs, place.name), *common, check_new_classes(jobs))
     if not command.options.new and not _is_outdated(found, frozen, now):
         changed = now.format_changes(frozen)
         notes = [_format_continuing(found, changed)] if changed else []
@@ -138,7 +138,7 @@ def prepare(
     path = _new_folder(place, overrides)
     progress = "is complete, and" if is_complete(found, frozen) else "is not complete, but"
     why = f"{found.path} {progress} {now.format_changes(frozen)}: this is a new sweep, {path}."
-    notes = [*([] if command.options.new else [why]), *check_initial_weights(now.jobs)]
+    notes = [*([] if command.options.new else [why]), *check_new_classes(now.jobs)]
     return Prepared(composer, path, None, _with_group(now.jobs, path.name), *common, notes)
 
 

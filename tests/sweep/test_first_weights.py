@@ -65,7 +65,7 @@ def test_jobs_that_would_be_tested_on_known_classes_are_refused_in_one_message(
 def test_validation_classes_are_warned_of_once(unloaded: None, capsys: pytest.CaptureFixture[str]) -> None:
     (warned,) = prepared("dataset.split=vinyals", "seed=0,1,2").notes
     assert re.match("warning: every job: " + KNOWN.format("all", 172, "validation"), warned)
-    assert warned.endswith("So validation looks better than it would on new classes.")
+    assert warned.endswith("on new classes. Choose the split that these weights were trained with.")
     first, second = prepared(*BOTH, "eval.test=false").notes
     assert first.startswith("warning: job 0 (dataset.split=vinyals seed=0) and 2 more: ")
     assert second.startswith("warning: job 3 (dataset.split=maml seed=0) and 2 more: ")

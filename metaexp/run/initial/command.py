@@ -113,11 +113,12 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
 
 
 def _refuse_trained_classes(settings: Settings, parent: Path | None) -> None:
-    """Raise ConfigError if names of classes tell that its weights were trained on classes of its test."""
-    if not settings.eval.test or (parent is None and not settings.model.options):
-        return  # a run from random weights needs no records
+    """Raise ConfigError if names of classes tell that it trains on classes of its test, or its weights did."""
+    if not settings.eval.test or (
+        parent is None and not settings.model.options and "domains" not in settings.dataset.arguments
+    ):
+        return  # only mixtures and weights of another run can
     from metaexp.run.initial.trained_before import find_early, format_refusal
 
-    known = find_early(settings.resolved, settings.choices, parent).test
-    if known:
-        raise ConfigError(format_refusal(known))
+    if known := [known for known in find_early(settings.resolved, settings.choices, parent) if known.test]:
+        raise ConfigError([format_refusal(one) for one in known])

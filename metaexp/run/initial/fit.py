@@ -7,8 +7,8 @@ from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import MetaDataset, Progress
-from metaexp.data.classification.trained_classes import format_shared, training_class_ids
 from metaexp.data.mixture.data import MixtureData
+from metaexp.run.initial.trained_before import find_shared, format_doubt, format_refusal
 
 
 def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
@@ -47,12 +47,8 @@ def check_new_classes(
     """
     if not isinstance(dataset, MixtureData):
         return
-    trained = training_class_ids(dataset)
-    advice = "Divide them in one way, such as with the same split_seed in all datasets of a mixture"
-    test, val = (format_shared(dataset.class_ids, split, name, trained) for split in ("test", "val"))
-    if test and is_tested:
-        raise ConfigError(
-            f"{test}. So the test would not be on new classes. {advice}. To train nevertheless, set eval.test=false."
-        )
-    if val and not val_in_train:
-        progress(f"warning: {val}. So validation looks better than it would on new classes. {advice}.")
+    known = find_shared(dataset.class_ids, name, val_in_train=val_in_train)
+    if known.test and is_tested:
+        raise ConfigError(format_refusal(known))
+    if known.val:
+        progress(f"warning: {format_doubt(known)}")

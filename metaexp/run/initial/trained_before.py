@@ -1,8 +1,9 @@
-"""Which classes of a run its initial weights, those of another run, were trained on. Without torch.
+"""Which classes of a run's test it trains on, or its initial weights, those of another run. Without torch.
 
-A run starts from the weights of another one by ``model.weights=RUN`` or ``from=RUN``. What that run was trained on is
-in its record. Classes are compared by their names before anything starts (:func:`find_early`), and by their examples,
-too, when the data are loaded (:func:`check_start`).
+A mixture can have a class in two parts, each divided in its own way (:func:`find_shared`). And a run starts from the
+weights of another one by ``model.weights=RUN`` or ``from=RUN``; what that run was trained on is in its record. Classes
+are compared by their names before anything starts (:func:`find_early`), and by their examples, too, when the data are
+loaded (:func:`check_start`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import ClassSpec, Settings, data_name
 from metaexp.core.errors import ConfigError, DataError, RunFolderError
+from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.shapes import Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_ids import named_classes
-from metaexp.data.classification.trained_classes import ClassIds, format_trained
+from metaexp.data.classification.trained_classes import ClassIds, format_shared, format_trained
+from metaexp.data.mixture.dataset import Mixture
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import RunFolder
+
+_CHOOSE = "Choose the split that these weights were trained with"
+_DIVIDE = "Divide them in one way, such as with the same split_seed in all datasets of a mixture"
 
 
 class StartWeights(NamedTuple):
@@ -41,10 +47,17 @@ class StartWeights(NamedTuple):
 
 
 class Known(NamedTuple):
-    """The start of a sentence about the classes of a split that weights were trained on; empty where there are none."""
+    """What is to be said of classes that were trained on.
 
-    test: str = ""
-    val: str = ""
+    Attributes:
+        test: The start of a sentence about test classes; empty where there are none.
+        val: The same about validation classes.
+        advice: What to do, as a sentence without its point.
+    """
+
+    test: str
+    val: str
+    advice: str
 
 
 def start_of(weights: str | None, parent: Path | None) -> StartWeights | None:
@@ -83,8 +96,8 @@ def run_folder_of(weights: Path) -> Path | None:
     return folder if is_run and (folder / RECORD_FILE).exists() else None
 
 
-def find_early(config: Mapping[str, Any], choices: Mapping[str, str], parent: Path | None) -> Known:
-    """Find the classes that a run's initial weights were trained on, by their names, before its data are loaded.
+def find_early(config: Mapping[str, Any], choices: Mapping[str, str], parent: Path | None) -> list[Known]:
+    """Find classes that a run or its initial weights train on, by their names, before its data are loaded.
 
     Args:
         config: The resolved configuration of the run.
@@ -96,17 +109,36 @@ def find_early(config: Mapping[str, Any], choices: Mapping[str, str], parent: Pa
     """
     node = config["model"]
     start = start_of(node["weights"] if "weights_sha256" in node else None, parent)  # else an argument of the network
-    if start is None or not start.trained:
-        return Known()
+    may_share = "domains" in config["dataset"] and not is_stand_in(config["dataset"])
+    if not may_share and (start is None or not start.trained):
+        return []
     spec = class_spec(config["dataset"], SLOTS["dataset"], "dataset")
-    classes = _named_classes(spec, Path(config["paths"]["data"]).expanduser())
-    if classes is None:
-        return Known()
-    return _find(
-        lambda split: classes.get(split, {}),
-        data_name(spec, choices.get("dataset") or spec.target.rpartition(".")[2]),
-        start,
-    )
+    dataset = _described(spec)
+    classes = None if dataset is None else _named_classes(dataset, Path(config["paths"]["data"]).expanduser())
+    if dataset is None or classes is None:
+        return []
+    name = data_name(spec, choices.get("dataset") or spec.target.rpartition(".")[2])
+
+    def class_ids(split: Split) -> ClassIds:
+        return classes.get(split, {})
+
+    found = [] if start is None else [_find(class_ids, name, start)]
+    if may_share and isinstance(dataset, Mixture):
+        found.append(find_shared(class_ids, name, val_in_train=dataset.val_in_train))
+    return [known for known in found if known.test or known.val]
+
+
+def find_shared(class_ids: Callable[[Split], ClassIds], name: str, *, val_in_train: bool) -> Known:
+    """Find classes of a mixture's test, and of its validation, that are training classes in another part of it.
+
+    Args:
+        class_ids: Gives the classes of a split with their identifiers.
+        name: What messages call the mixture.
+        val_in_train: Whether it says itself that it trains on what it validates on.
+    """
+    trained = frozenset(one for ids in class_ids("train").values() for one in ids)
+    test, val = (format_shared(class_ids, split, name, trained) for split in ("test", "val"))
+    return Known(test, "" if val_in_train else val, _DIVIDE)
 
 
 def check_start(settings: Settings, parent: Path | None, dataset: MetaDataset, progress: Progress) -> Sequence[str]:
@@ -135,30 +167,30 @@ def check_start(settings: Settings, parent: Path | None, dataset: MetaDataset, p
         )
     found = _find(dataset.class_ids, settings.dataset_name, start)
     if found.test and settings.eval.test:
-        raise ConfigError(format_refusal(found.test))
+        raise ConfigError(format_refusal(found))
     if found.val:
-        progress(f"warning: {format_doubt(found.val)}")
+        progress(f"warning: {format_doubt(found)}")
     return start.trained
 
 
-def format_refusal(known: str) -> str:
-    """Format why a run is refused whose initial weights were trained on test classes."""
+def format_refusal(known: Known) -> str:
+    """Format why a run is refused that trains on test classes, or whose initial weights were trained on them."""
     return (
-        f"{known}. So the test would not be on new classes. Choose the split that these weights were "
-        "trained with. To measure it nevertheless, set eval.test=false and then give `metaexp evaluate` "
-        "--allow-trained-classes; the number of such classes is printed beside the result."
+        f"{known.test}. So the test would not be on new classes. {known.advice}. To measure it nevertheless, set "
+        "eval.test=false and then give `metaexp evaluate` --allow-trained-classes; the number of such classes is "
+        "printed beside the result."
     )
 
 
-def format_doubt(known: str) -> str:
-    """Format the warning for a run whose initial weights were trained on validation classes."""
-    return f"{known}. So validation looks better than it would on new classes."
+def format_doubt(known: Known) -> str:
+    """Format the warning for a run that trains on validation classes, or whose initial weights were trained on them."""
+    return f"{known.val}. So validation looks better than it would on new classes. {known.advice}."
 
 
 def _find(class_ids: Callable[[Split], ClassIds], name: str, start: StartWeights) -> Known:
     """What is to be said about each split of the data called ``name``."""
     test, val = (format_trained(class_ids, split, name, start.name, start.trained) for split in ("test", "val"))
-    return Known(test, val)
+    return Known(test, val, _CHOOSE)
 
 
 def _named_training_classes(folder: Path) -> list[str] | None:
@@ -167,16 +199,21 @@ def _named_training_classes(folder: Path) -> list[str] | None:
         settings = revise(*RunFolder(folder).read_config(), (), purpose=Purpose.READ)
     except (ConfigError, RunFolderError):
         return None
-    classes = _named_classes(settings.dataset, settings.paths.data)
+    dataset = _described(settings.dataset)
+    classes = None if dataset is None else _named_classes(dataset, settings.paths.data)
     return None if classes is None else sorted({one for ids in classes.get("train", {}).values() for one in ids})
 
 
-def _named_classes(spec: ClassSpec, folder: Path) -> Mapping[Split, ClassIds] | None:
-    """What :meth:`Dataset.class_ids_in` returns. What is wrong with the files is left for the run to say."""
+def _described(spec: ClassSpec) -> Dataset | None:
+    """The description of a dataset. What is wrong with it is left for the run to say."""
     try:
-        dataset = make(spec, Dataset)  # type: ignore[type-abstract]
+        return make(spec, Dataset)  # type: ignore[type-abstract]
     except ConfigError:
         return None
+
+
+def _named_classes(dataset: Dataset, folder: Path) -> Mapping[Split, ClassIds] | None:
+    """What :meth:`Dataset.class_ids_in` returns. What is wrong with the files is left for the run to say."""
     try:
         return named_classes(dataset, folder)
     except (DataError, OSError):

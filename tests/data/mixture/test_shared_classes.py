@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from known_classes import forbid
 
 import metaexp as mx
+from metaexp.cli.main import main
 
 SHARED = r"dataset=twice of one, other: \d+ of the \d+ test classes are training classes, too, such as \w+: "
+
+
+TINY = [
+    "dataset=twice", "algorithm=proto_net", "model=mlp", "model.hidden=[4]", "task=5way_1shot", "task.n_query=1",
+    "train.steps=1", "train.meta_batch_size=2", "train.eval_episodes=2", "eval.episodes=2", "device=cpu",
+    "tracker=files",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -32,11 +42,7 @@ def place(tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def train(*overrides: str) -> mx.Run:
-    return mx.train(
-        "dataset=twice", "algorithm=proto_net", "model=mlp", "model.hidden=[4]", "task=5way_1shot", "task.n_query=1",
-        "train.steps=1", "train.meta_batch_size=2", "train.eval_episodes=2", "eval.episodes=2", "device=cpu",
-        "tracker=files", *overrides, config_dir="conf",
-    )  # fmt: skip
+    return mx.train(*TINY, *overrides, config_dir="conf")
 
 
 @pytest.mark.parametrize("other", ["one.npz", "renamed.npz"], ids=["by name", "by examples"])
@@ -59,3 +65,41 @@ def test_the_same_classes_divided_in_the_same_way_are_tested(place: Path, capsys
     assert train().record.test is not None
     assert train("dataset.domains.other.file=other.npz").record.val_classes_trained == 0
     assert "training classes, too" not in capsys.readouterr().err
+
+
+DIVIDED = "dataset.domains.other.split_seed=3"
+SEVERAL = {
+    "plan": ["plan", "seed=0,1", f"{DIVIDED.partition('=')[0]}=0,3"],
+    "train": ["train", "-m", "seed=0,1", f"{DIVIDED.partition('=')[0]}=0,3"],
+    "search": ["search", "optimizer.lr=0.1,0.01", DIVIDED, "search.test_best=true", "search.trials=2"],
+}
+
+
+@pytest.mark.parametrize("verb", SEVERAL)
+def test_a_command_of_several_jobs_says_it_once_and_loads_nothing(
+    place: Path, verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(monkeypatch, "metaexp.data.mixture.dataset.Mixture.load")
+    name, *words = SEVERAL[verb]
+    assert main([name, "-cd", "conf", *TINY, *words]) == 2
+    said = capsys.readouterr().err
+    assert len(re.findall("test classes are training classes, too", said)) == 1
+    assert "same split_seed" in said
+    assert verb == "search" or ("job 1 (" in said and "The other 2 of 4 jobs are correct." in said)
+    assert not Path("outputs").exists()
+
+
+def test_a_plan_warns_of_validation_and_says_nothing_of_parts_divided_in_one_way(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "-cd", "conf", *TINY, "seed=0,1", DIVIDED, "eval.test=false"]) == 0
+    assert re.search(r"every job: \S+ \S+ .*validation classes are training classes, too", capsys.readouterr().out)
+    for alike in ("dataset.domains.other.split_seed=0", "dataset.domains.other.file=other.npz"):
+        assert main(["plan", "-cd", "conf", *TINY, "seed=0,1", alike]) == 0
+        assert "training classes, too" not in capsys.readouterr().out
+
+
+def test_a_single_run_is_refused_before_its_data_are_loaded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch, "metaexp.data.mixture.dataset.Mixture.load")
+    with pytest.raises(mx.ConfigError, match=SHARED):
+        train(DIVIDED)
