@@ -28,6 +28,7 @@ from metaexp.core.types import Episode
 from metaexp.data.base import MetaDataset
 from metaexp.models.torch_settings import settings_now
 from metaexp.results.record import read_record
+from metaexp.results.run_table import RunTable
 from metaexp.run.initial.command import compose_run
 from metaexp.run.integrity import check_numbers
 from metaexp.run.job import run_job
@@ -348,6 +349,21 @@ def test_a_status_that_there_is_not_is_an_error(outputs: Path) -> None:
     assert len(mx.runs(outputs, status=["failed", "completed"])) == 2
     with pytest.raises(ConfigError, match=r"status='complete' is not a status of runs\. Did you mean completed\?"):
         mx.runs(outputs, status="complete")
+
+
+def test_a_table_and_a_comparison_show_which_runs_they_leave_out(outputs: Path) -> None:
+    bad = RunTable([], {Path(f"run_{number}"): "<b>damaged" for number in range(12)})
+    comparison = mx.compare_runs(outputs, by="algorithm")
+    assert [item.name for item in comparison.left_out] == ["c"]
+    table = mx.runs(outputs)
+    for shown, name in ((comparison, "c: "), (table, f"{outputs / 'c'}: ")):
+        for text in (repr(shown), shown._repr_html_()):
+            assert text.count(f"left out: {name}") == 1
+    assert repr(bad).count("damaged") == bad._repr_html_().count("&lt;b&gt;damaged") == 10
+    assert all("left out: 2 more, see left_out" in text for text in (repr(bad), bad._repr_html_()))
+    whole = mx.runs(outputs / "a", outputs / "b")
+    for complete in (whole, mx.compare_runs(whole, by="algorithm")):
+        assert "left out" not in repr(complete) + complete._repr_html_()
 
 
 def test_a_table_of_runs_is_shown_compared_and_made_a_frame(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

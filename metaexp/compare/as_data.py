@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from metaexp.compare.comparison import ComparedRuns
 from metaexp.compare.gather import LeftOut
 from metaexp.core.counted import counted
+from metaexp.core.terminal_text import plain
 from metaexp.results.figures.shown import ShownFigure
-from metaexp.results.run_table import format_html_table, make_frame
+from metaexp.results.run_table import format_html_table, format_left_out, make_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ class Comparison:
 
     Attributes:
         tables: Everything that ``metaexp compare`` writes, one table for each dataset, way and shot.
+        left_out: The runs that are not compared, each with its ``name`` and the ``reason``.
     """
 
     def __init__(self, tables: ComparedRuns) -> None:
@@ -30,13 +32,17 @@ class Comparison:
         self._whole = tables
 
     def __repr__(self) -> str:
-        """The tasks and the number of rows."""
-        return f"<comparison of {counted(len(self.rows), 'row')}: {', '.join(table.title for table in self.tables)}>"
+        """The tasks, the number of rows, and the runs that are left out, a line for each."""
+        first = f"<comparison of {counted(len(self.rows), 'row')}: {', '.join(table.title for table in self.tables)}>"
+        return "\n  ".join(map(plain, [first, *self._left_out_lines()]))
 
     def _repr_html_(self) -> str:
-        """The rows, for a notebook."""
+        """The rows and what is left out, for a notebook."""
         shown = ("task", "label", "metric", "mean", "low", "high", "rank", "seeds")
-        return format_html_table([{key: row[key] for key in shown} for row in self.rows])
+        return format_html_table([{key: row[key] for key in shown} for row in self.rows], self._left_out_lines())
+
+    def _left_out_lines(self) -> list[str]:
+        return format_left_out([(item.name, item.reason) for item in self.left_out])
 
     @property
     def figures(self) -> dict[str, ShownFigure]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_MOST_LEFT_OUT = 10
+
 
 class RunTable(Sequence[Row]):
     """Rows of runs, one dict for each.
@@ -52,12 +54,15 @@ class RunTable(Sequence[Row]):
 
     def __repr__(self) -> str:
         """Name, status and score of each run, a line for each."""
-        lines = [f"{row['name']}  {row['status']}  {_score(row)}" for row in self.rows]
-        return plain(f"<{counted(len(self.rows), 'run')}>") + "".join(f"\n  {plain(line)}" for line in lines[:50])
+        lines = [f"{row['name']}  {row['status']}  {_score(row)}" for row in self.rows][:50]
+        return "\n  ".join(map(plain, [f"<{counted(len(self.rows), 'run')}>", *lines, *self._left_out()]))
 
     def _repr_html_(self) -> str:
-        """The table, for a notebook."""
-        return format_html_table(self.rows)
+        """The table and what it leaves out, for a notebook."""
+        return format_html_table(self.rows, self._left_out())
+
+    def _left_out(self) -> list[str]:
+        return format_left_out([(str(folder), reason) for folder, reason in self.left_out.items()])
 
     @property
     def folders(self) -> list[Path]:
@@ -91,18 +96,31 @@ def make_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def format_html_table(rows: Sequence[Row]) -> str:
-    """Return rows as an HTML table, with a column for each key of the first.
+def format_left_out(left_out: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a line for each run that is left out. Of many, the first ten have one, and the last line counts the rest.
+
+    Args:
+        left_out: The name of each run, and why it is left out.
+    """
+    lines = [f"left out: {name}: {reason}" for name, reason in left_out[:_MOST_LEFT_OUT]]
+    more = len(left_out) - len(lines)
+    return [*lines, f"left out: {more} more, see left_out"] if more else lines
+
+
+def format_html_table(rows: Sequence[Row], lines: Sequence[str] = ()) -> str:
+    """Return rows as an HTML table, with a column for each key of the first, and lines of text below it.
 
     Args:
         rows: The rows; all have the same keys.
+        lines: The lines.
     """
     columns = list(rows[0]) if rows else []
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(_cell(row[name]))}</td>" for name in columns) + "</tr>" for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    below = "".join(f"<div>{html.escape(plain(line))}</div>" for line in lines)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 
 
 def _cell(value: Any) -> str:
