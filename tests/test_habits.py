@@ -97,6 +97,22 @@ def test_no_file_of_the_repository_is_too_large(tmp_path: Path) -> None:
     assert large_files(tmp_path) == ["large one.bin"]
 
 
+def links(root: Path) -> list[str]:
+    """Symbolic links that git has. A checkout puts a link in the place of a folder, and deletes the folder."""
+    listed = subprocess.run(["git", "ls-files", "-s"], cwd=root, capture_output=True, text=True, check=True).stdout
+    return [line.partition("\t")[2] for line in listed.splitlines() if line.startswith("120000")]
+
+
+def test_a_link_to_an_environment_or_to_data_is_never_committed(tmp_path: Path) -> None:
+    assert links(ROOT) == []
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    for name in (".venv", "data", "cache", "wandb", "other"):
+        (tmp_path / name).symlink_to("elsewhere")
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
+    assert links(tmp_path) == ["other"]
+
+
 def test_the_installed_package_is_typed() -> None:
     assert (ROOT / "metaexp" / "py.typed").read_bytes() == b""
 
