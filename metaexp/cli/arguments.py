@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from metaexp.cli.other_words import format_other_option
 from metaexp.config.project import OwnFiles, own_file_options, use_own_files
 from metaexp.core.counted import shortened
 from metaexp.core.errors import ConfigError
@@ -54,7 +55,7 @@ _KEY = re.compile(r"[a-z_]+(\.[a-z0-9_]+)*")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that prints no control characters and explains an override written as an option.
+    """An argument parser that prints no control characters and explains an option that is none, or of other verbs.
 
     Args:
         verb: Name of the verb.
@@ -68,6 +69,22 @@ class Parser(argparse.ArgumentParser):
             prog=f"metaexp {verb}", description=description, allow_abbrev=allow_abbrev,
             formatter_class=argparse.RawDescriptionHelpFormatter, **options,
         )  # fmt: skip
+
+        self._verb = verb
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments, as every method that parses does in the end.
+
+        Args:
+            args: The arguments after the verb.
+            namespace: Gets the parsed values.
+
+        Raises:
+            ConfigError: Another verb has an option among them, and this one has not.
+        """
+        if other := format_other_option(self._verb, args or (), self._option_string_actions):
+            raise ConfigError(other)
+        return super().parse_known_args(args, namespace)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         print_text(wrap_lines(message or ""), end="", file=file or sys.stderr)

@@ -1,10 +1,10 @@
-"""Words that people type because other programs have such verbs, and the command of metaexp for each."""
+"""Words that people type because other programs, or other verbs, have them, and the command of metaexp for each."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +46,58 @@ WISHES = (
     Wish("version about", "print the version", "--version"),
     Wish("wandb agent", "write a sweep file for Weights & Biases", "wandb-sweep"),
 )
+
+
+_MANY = ("-m", "--multirun")
+_WITHOUT = {
+    "search": "a search starts its own jobs, one for each trial",
+    "evaluate": "each run is tested with every combination of the values",
+    "wandb-sweep": "the agents of Weights & Biases start the jobs",
+}
+"""What the verbs do by themselves for which others need ``-m``."""
+OTHER_OPTIONS = {
+    ("-c", "--cfg", "--resolve"): (
+        "is an option of metaexp train. `metaexp train --cfg job OVERRIDE ...` prints the configuration of a run "
+        "before it starts; that of an earlier run is config.yaml in its folder"
+    ),
+    ("--info",): (
+        "is an option of metaexp train. `metaexp train --info OVERRIDE ...` lists the files that a configuration is "
+        "made of"
+    ),
+    ("--package",): "is an option of metaexp train: `metaexp train --cfg job --package KEY` prints a part",
+    (
+        "-cn",
+        "--config-name",
+    ): "is an option of metaexp train, plan, search and wandb-sweep, which compose a new configuration",
+    ("-cp", "--config-path"): "is Hydra's. Configuration files of your own are added with --config-dir DIR",
+    ("--hydra-help",): "is Hydra's. `metaexp train --help` lists options, groups and their choices",
+    ("-sc", "--shell-completion"): "is Hydra's. `metaexp completion` prints the script with which a shell completes",
+    ("--experimental-rerun",): "is Hydra's. `metaexp reproduce RUN` repeats a run and compares",
+}
+"""Options of ``metaexp train``, or of Hydra, and what is to be said where a verb has not got them."""
+
+
+def format_other_option(verb: str, words: Sequence[str], known: Container[str]) -> str:
+    """Return a sentence about the first option that another verb, or Hydra, has and this one has not; or "".
+
+    Args:
+        verb: The verb.
+        words: The arguments after it.
+        known: The options that it has.
+    """
+    options = words[: words.index("--")] if "--" in words else words
+    for number, word in enumerate(options):
+        name = word.partition("=")[0]
+        if name in known:
+            continue
+        if word in _MANY:
+            why = _WITHOUT.get(verb, "metaexp train and metaexp plan have it, for several values of a key")
+            rest = [*words[:number], *words[number + 1 :]]
+            return f"there is no {word} here: {why}. Leave it out: `{shlex.join(['metaexp', verb, *rest])}`."
+        for names, what in OTHER_OPTIONS.items():
+            if name in names:
+                return f"{name} {what}."
+    return ""
 
 
 def format_wish(given: Sequence[str], verbs: Mapping[str, object]) -> str:

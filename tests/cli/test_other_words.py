@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import VERBS, main
-from metaexp.cli.other_words import WISHES
+from metaexp.cli.other_words import OTHER_OPTIONS, WISHES, format_other_option
 from metaexp.core.errors import ExitCode
 
 
@@ -91,3 +91,38 @@ def test_help_of_a_verb_is_that_of_the_verb(capsys: pytest.CaptureFixture[str]) 
     assert "usage: metaexp rm " in shown
     assert main(["help", "nothing"]) == 0
     assert "usage: metaexp VERB" in capsys.readouterr().out
+
+
+OWN_OPTIONS = {
+    "train": {"-m", "--multirun", "-c", "--cfg", "--resolve", "--info", "--package", "-cn", "--config-name"},
+    "plan": {"-m", "--multirun", "-cn", "--config-name"},
+    "search": {"-cn", "--config-name"},
+    "wandb-sweep": {"-cn", "--config-name"},
+    "new": {"--package"},
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_option_that_only_another_verb_has_gets_a_sentence(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"-m", "--multirun", *(name for names in OTHER_OPTIONS for name in names)}
+    for option in sorted(options - OWN_OPTIONS.get(verb, set())):
+        assert main([verb, option, "job"]) == ExitCode.CONFIG
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith("metaexp: "))
+        assert line.startswith(f"metaexp {verb}: ")
+        assert option in line
+        assert "metaexp train" in line or "Hydra" in line or f"Leave it out: `metaexp {verb} job`." in line
+    for option in sorted(OWN_OPTIONS.get(verb, ())):
+        assert format_other_option(verb, [option, "x"], OWN_OPTIONS[verb]) == ""
+
+
+def test_the_command_without_several_runs_is_said_and_what_follows_a_double_dash_is_not_an_option(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["search", "-m", "optimizer.lr=0.1,0.01", "x=a b"]) == ExitCode.CONFIG
+    said = capsys.readouterr().err
+    assert "a search starts its own jobs" in said
+    assert "Leave it out: `metaexp search optimizer.lr=0.1,0.01 'x=a b'`." in said
+    assert main(["search", "--cfg=job"]) == ExitCode.CONFIG
+    assert "--cfg is an option of metaexp train" in capsys.readouterr().err
+    assert format_other_option("search", ["seed=0", "--", "-m"], ()) == ""
+    assert format_other_option("search", ["seed=0", "--measure", "-max"], ()) == ""
