@@ -13,6 +13,7 @@ from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import STAND_IN, Settings, own_data
+from metaexp.core.counted import listed
 from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.nested import values_by_key
 from metaexp.data.classification.preprocessing import Augmentation
@@ -58,6 +59,8 @@ _ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Keys of the framework that were added later. Runs from before had these values, and keep their hashes."""
 _WHERE_WEIGHTS_ARE = ("weights", "weights_partial")
 """Keys of a network that do not change numbers where the digest of its file of weights is there."""
+
+_MOST_KEYS = 4
 
 
 def config_hash(resolved: Mapping[str, Any]) -> str:
@@ -233,3 +236,22 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     found = [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
     return without_validation(found, config)
+
+
+def format_changed_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return ``algorithm.inner_lr was 0.4 and is 0.1``: keys that decide numbers, or, if none of those changed, others.
+
+    Args:
+        then: A resolved configuration.
+        now: What it is now.
+    """
+    pairs = [(values_by_key(then), values_by_key(now))]
+    pairs.insert(0, (values_by_key(numeric_part(then)), values_by_key(numeric_part(now))))
+    for before, after in pairs:
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        if keys:
+            parts = [
+                f"{key} was {format_setting(before.get(key))} and is {format_setting(after.get(key))}" for key in keys
+            ]
+            return listed(parts, _MOST_KEYS, more="more keys")
+    return "a value"

@@ -19,6 +19,7 @@ from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.nested import values_by_key
 from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of, size_of
+from metaexp.folders.intact import format_changed, has_weights, problem_of_settings
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run, steps_done
@@ -39,7 +40,6 @@ from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
-from metaexp.run.folder import existing
 from metaexp.run.own_options import trust_of_run
 from metaexp.sweep.folder import open_sweep
 from metaexp.sweep.job_state import LOG_FILE
@@ -89,7 +89,8 @@ def format_found(found: Found, config_dir: Path | None) -> str:
 def _format_run(found: Found, config_dir: Path | None) -> str:
     state = read_run(found)
     row = run_row(found, state)
-    parts = [f"{found.path}: {row.state}", row.what]
+    changed = format_changed(found.path, state)
+    parts = [f"{found.path}: {row.state}", row.what, changed]
     if state.error:
         parts.append(f"{'error' if row.state == 'failed' else 'state'}: {plain(state.error)[:500]}")
     if found.owner is not None:
@@ -100,10 +101,12 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
     parts += _format_settings(found.path, state, config_dir)
     parts += _format_files(found.path, row.facts["size"])
     next_steps = _next(found, state)
-    if next_steps and _needs_settings(found, state) and (problem := _problem_of_settings(found.path)):
+    if next_steps and changed:
+        next_steps = []
+    elif next_steps and _needs_settings(found, state) and (problem := problem_of_settings(found.path)):
         next_steps = []
         parts.append(f"It cannot be continued, tested or reproduced: {plain(problem)[:500]}")
-    elif state.state == "completed" and not _has_weights(found.path):
+    elif state.state == "completed" and not has_weights(found.path):
         parts.append(f"It cannot be tested: {found.path / 'checkpoints'} has no weights.")
     return "\n".join(part for part in [*parts, format_next(next_steps)] if part)
 
@@ -157,8 +160,9 @@ def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> 
         defaults = _defaults(choices, composer)
     except MetaexpError as error:
         given = [] if state.record is None else state.record.overrides
-        why = plain(first_line(error))[:300]
-        return ["overrides of the command line (the defaults cannot be composed here: " + why + ")",
+        why, _, is_missing = plain(first_line(error)).partition(" Known: ")
+        hint = " --config-dir DIR names the folder of files of your own." if is_missing and config_dir is None else ""
+        return [f"overrides of the command line (the defaults cannot be composed here: {why[:300]}{hint})",
                 *(f"  {plain(item)}" for item in given)]  # fmt: skip
     ours, theirs = (values_by_key(_settings(config)) for config in map(with_added_keys, (state.config, defaults)))
     changed = [key for key in {**theirs, **ours} if ours.get(key, _MISSING) != theirs.get(key, _MISSING)]
@@ -215,19 +219,6 @@ def _needs_settings(found: Found, state: RunState) -> bool:
     return state.state == "completed" or (found.owner is None and state.state in ("stopped", "failed"))
 
 
-def _problem_of_settings(folder: Path) -> str:
-    """Why the configuration of a run cannot be read, which continues, tests and repeats it; "" if it can."""
-    try:
-        existing(folder).read_config()
-    except RunFolderError as error:
-        return first_line(error)
-    return ""
-
-
-def _has_weights(folder: Path) -> bool:
-    return any((folder / "checkpoints").glob("*.safetensors"))
-
-
 def _next(found: Found, state: RunState) -> list[Step]:
     folder = found.path
     if state.state == "running":
@@ -236,7 +227,7 @@ def _next(found: Found, state: RunState) -> list[Step]:
         test, is_fixed = state.record.test, attribute_of(state.record.config.get("dataset"), "fixed_tests") is True
         n_tests = None if test is None else test.n_episodes
         trust = trust_of_run(state.record)
-        return after_run(folder, n_tests, is_fixed=is_fixed, has_weights=_has_weights(folder), trust=trust)[:-1]
+        return after_run(folder, n_tests, is_fixed=is_fixed, has_weights=has_weights(folder), trust=trust)[:-1]
     if found.owner is not None and state.state in ("waiting", "stopped", "failed"):
         return _again(found.owner)
     if state.state == "stopped":
@@ -284,5 +275,5 @@ def _next_of_owner(found: Found, state: str, states: Sequence[str], again: Seque
         return steps
     names = [name for name, number in report.numbers.items() if report.best and number == report.best[0]]
     best = [found.path / name for name in names if kind_of(found.path / name) == "run"]
-    whole = [path for path in best if _has_weights(path) and not _problem_of_settings(path)]
+    whole = [path for path in best if has_weights(path) and not problem_of_settings(path)]
     return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in whole)]

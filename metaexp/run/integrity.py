@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from metaexp.config.identity import config_hash, has_hash, has_own_classes
+from metaexp.config.identity import config_hash, format_changed_keys, has_hash, has_own_classes
 from metaexp.config.schema import STAND_IN, mixture_suffix, own_data
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk.errors import explain_disk_errors
@@ -178,8 +178,8 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     if not has_hash(config, expected):
         raise RunFolderError(
             f"the configuration of {folder} changed since the run began: config.yaml has the hash {found[:12]}, and "
-            f"record.json names {expected[:12]}. Restore config.yaml; to test with other settings, give them as "
-            "overrides of metaexp evaluate."
+            f"record.json names {expected[:12]} ({format_changed_keys(record.config, config)}). Restore config.yaml; "
+            "to test with other settings, give them as overrides of metaexp evaluate."
         )
 
 
@@ -227,7 +227,8 @@ def _check_configurations(folder: Path, record: RunRecord) -> None:
     if config is not None and record_is_right and not has_hash(config, expected):
         raise RunFolderError(
             f"{path} has the hash {config_hash(config)[:12]}, and config_hash in {RECORD_FILE} is {expected[:12]}: "
-            f"it was changed after the run, or is of another one. Restore it, or leave the run out."
+            f"it was changed after the run, or is of another one ({format_changed_keys(record.config, config)}). "
+            "Restore it, or leave the run out."
         )
     own = has_own_classes(record.config) and (config is None or config_hash(config) == config_hash(record.config))
     if not record_is_right and not own:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from metaexp.config.classes.values import format_setting
 from metaexp.config.command_line.hydra_dirs import check_hydra_keys
 from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
-from metaexp.config.identity import numeric_part
-from metaexp.core.counted import counted, listed
+from metaexp.config.identity import format_changed_keys
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.nested import values_by_key
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete, is_left
 from metaexp.sweep.expand import check_new_classes, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
@@ -26,8 +24,6 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.reuse import find_reusable_runs
-
-_MOST_KEYS = 4
 
 _MANY_JOBS = 50
 """Jobs that take more than a second to check."""
@@ -198,7 +194,8 @@ def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
         if _parent(before) != _parent(after):
             return f"the run that job {before.number} continues has changed since"
         if before.identity != after.identity:
-            return f"the files have changed since: {_format_keys(before.config, after.config)} in job {before.number}"
+            changed = format_changed_keys(before.config, after.config)
+            return f"the files have changed since: {changed} in job {before.number}"
     return ""
 
 
@@ -229,20 +226,6 @@ def _other_numbers(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> bool:
 
 def _parent(job: FrozenJob) -> list[str | int] | None:
     return job.parent.identity if job.parent else None
-
-
-def _format_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """``algorithm.inner_lr was 0.4 and is 0.1``: keys that decide numbers, or, if none of those changed, other keys."""
-    pairs = [(values_by_key(then), values_by_key(now))]
-    pairs.insert(0, (values_by_key(numeric_part(then)), values_by_key(numeric_part(now))))
-    for before, after in pairs:
-        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-        if keys:
-            parts = [
-                f"{key} was {format_setting(before.get(key))} and is {format_setting(after.get(key))}" for key in keys
-            ]
-            return listed(parts, _MOST_KEYS, more="more keys")
-    return "a value"
 
 
 def _with_group(jobs: Sequence[FrozenJob], group: str) -> list[FrozenJob]:

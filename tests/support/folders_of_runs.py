@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from metaexp.config.identity import config_hash
 from metaexp.results.record import RunRecord, Score, Task, write_record
 from metaexp.sweep.folder import Sweep, create
 from metaexp.sweep.frozen_job import FrozenJob
@@ -44,7 +45,7 @@ def a_record(status: str = "completed", seed: int = 0, test: float | None = 0.5,
         task=Task(5, 1, 15),
         seed=seed,
         config=config(seed=seed),
-        config_hash="c" * 64,
+        config_hash="",
         steps=600,
         selected_step=400,
         val=Score("accuracy", 0.6, 0.02, 200),
@@ -53,13 +54,14 @@ def a_record(status: str = "completed", seed: int = 0, test: float | None = 0.5,
         started="2026-11-23T06:00:00Z",
         finished=f"2026-11-23T07:{seed:02d}:00Z",
     )
-    return replace(made, **fields)
+    made = replace(made, **fields)
+    return made if made.config_hash else replace(made, config_hash=config_hash(made.config))
 
 
-def write_settings(folder: Path) -> None:
+def write_settings(folder: Path, record: RunRecord) -> None:
     """Write the two files of a run's configuration."""
     (folder / "choices.yaml").write_text("algorithm: maml\ndataset: glyphs\noptimizer: adam\n")
-    (folder / "config.yaml").write_text(json.dumps(CONFIG))
+    (folder / "config.yaml").write_text(json.dumps(record.config))
 
 
 def write_weights(folder: Path) -> None:
@@ -70,10 +72,11 @@ def write_weights(folder: Path) -> None:
 
 def write_run(folder: Path, record: RunRecord | None = None) -> Path:
     """Write the folder of a run, with files of 1,000 bytes beside the record."""
+    record = record or a_record()
     write_weights(folder)
-    write_settings(folder)
+    write_settings(folder, record)
     (folder / "run.log").write_text("hello\n")
-    write_record(record or a_record(), folder)
+    write_record(record, folder)
     return folder
 
 
@@ -104,8 +107,9 @@ def write_search(folder: Path, *, is_done: bool = True) -> Path:
     sweep = create(folder, ["algorithm.inner_lr=0.1,0.2"], "e" * 64, [])
     for number, val in enumerate((0.4, 0.7)):
         inner = sweep.add(a_job(number))
-        write_record(a_record(seed=number, test=None, val=Score("accuracy", val, 0.01, 200)), inner)
-        write_settings(inner)
+        record = a_record(seed=number, test=None, val=Score("accuracy", val, 0.01, 200))
+        write_record(record, inner)
+        write_settings(inner, record)
         write_weights(inner)
     trials = [{"number": n, "state": "complete", "value": v, "folder": a_job(n).name} for n, v in ((0, 0.4), (1, 0.7))]
     report = {"metric": "val/accuracy", "is_done": is_done, "best": 1, "trials": trials}

@@ -73,6 +73,10 @@ def test_settings_whose_files_are_not_here_are_shown_by_their_overrides(
     out = shown(capsys, run)
     assert "overrides of the command line (the defaults cannot be composed here: algorithm=mine" in out
     assert "\n  algorithm=mine\n  seed=3\n" in out
+    (heading,) = (line for line in out.splitlines() if line.startswith("overrides of the command line"))
+    assert heading.endswith("algorithm=mine is not there. --config-dir DIR names the folder of files of your own.)")
+    (tmp_path / "conf").mkdir()
+    assert "--config-dir DIR" not in shown(capsys, run, "--config-dir", str(tmp_path / "conf"))
 
 
 def test_a_run_is_shown_with_results_files_and_the_next_commands(
@@ -153,6 +157,29 @@ def test_a_run_whose_configuration_is_lost_is_not_offered_to_be_continued(
     assert "next:" not in out
     (line,) = [line for line in out.splitlines() if line.startswith("It cannot be continued, tested or reproduced: ")]
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "what"),
+    [
+        ("config.yaml", '"seed": 0', '"seed": 4', "config.yaml has the hash .*(seed was 0 and is 4)"),
+        ("config.yaml", '"inner_lr": 0.4', '"inner_lr": 0.5', "(algorithm.inner_lr was 0.4 and is 0.5)"),
+        ("choices.yaml", "maml", "anil", "choices.yaml: algorithm is anil, and in record.json it is maml"),
+    ],
+)
+def test_a_run_that_was_edited_after_its_end_says_so_first_and_offers_no_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, old: str, new: str, what: str
+) -> None:
+    run = write_run(tmp_path / "run")
+    assert "changed after the run" not in (intact := shown(capsys, run))
+    assert "\nnext:\n" in intact
+    text = (run / name).read_text()
+    assert old in text
+    (run / name).write_text(text.replace(old, new))
+    out = shown(capsys, run)
+    assert out.splitlines()[2].startswith("changed after the run, so it is not tested, compared or reproduced; ")
+    assert all(part in out.splitlines()[2] for part in what.split(".*"))
+    assert "next:" not in out
 
 
 def test_a_run_whose_weights_are_lost_is_not_offered_to_be_tested(

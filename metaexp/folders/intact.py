@@ -1,0 +1,48 @@
+"""Whether the files of a run are there, and are what the run wrote, for what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metaexp.core.errors import RunFolderError, first_line
+from metaexp.core.terminal_text import plain
+from metaexp.folders.state import RunState
+from metaexp.run.folder import existing
+from metaexp.run.integrity import check_run_files
+
+
+def problem_of_settings(folder: Path) -> str:
+    """Return why the configuration of a run cannot be read, which continues, tests and repeats it; "" if it can.
+
+    Args:
+        folder: The run folder.
+    """
+    try:
+        existing(folder).read_config()
+    except RunFolderError as error:
+        return first_line(error)
+    return ""
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether a run folder has weights."""
+    return any((folder / "checkpoints").glob("*.safetensors"))
+
+
+def format_changed(folder: Path, state: RunState) -> str:
+    """Return what was changed in a completed run after its end, which no command takes then; "" if nothing was.
+
+    Args:
+        folder: The run folder.
+        state: How far the run is.
+    """
+    if state.state != "completed" or state.record is None or problem_of_settings(folder):
+        return ""
+    try:
+        check_run_files(folder, state.record)
+    except (RunFolderError, OSError) as error:
+        return (
+            "changed after the run, so it is not tested, compared or reproduced; what is below is of record.json: "
+            f"{plain(first_line(error))[:500]}"
+        )
+    return ""
