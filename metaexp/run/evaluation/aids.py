@@ -129,7 +129,7 @@ def identity_of(
         return None
     left_out = ("paths", "tracker", "reference", "tags", "notes")
     return {
-        "weights": _digest(weights),
+        "weights": digest_of(weights),
         "settings": {key: value for key, value in settings.resolved.items() if key not in left_out},
         "data": data_hash,
         "episodes": settings.eval.episodes,
@@ -140,8 +140,12 @@ def identity_of(
     }
 
 
-def _digest(weights: Selected) -> str:
-    """The SHA-256 (hex) of the names, types, shapes and bytes of weights, and of what they were built for."""
+def digest_of(weights: Selected) -> str:
+    """Return the SHA-256 (hex) of the names, types, shapes and bytes of weights, and of what they were built for.
+
+    Args:
+        weights: The selected weights of a run.
+    """
     digest = hashlib.sha256(repr((weights.step, weights.interface)).encode())
     for name, tensor in sorted(weights.weights.items()):
         content = tensor.detach().cpu().contiguous()

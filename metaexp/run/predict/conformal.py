@@ -33,12 +33,14 @@ class Calibration(NamedTuple):
         threshold: Labels, or values, whose nonconformity is at most this are kept.
         n_episodes: The number of validation episodes.
         shape: Ways, shots and queries of these.
+        weights_sha256: The SHA-256 (hex) of the weights; "" where it is not known.
     """
 
     level: float
     threshold: float
     n_episodes: int
     shape: TaskShape
+    weights_sha256: str = ""
 
 
 def calibrate(

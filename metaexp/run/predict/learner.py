@@ -14,6 +14,7 @@ from torch import Tensor
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
+from metaexp.core.terminal_text import plain
 from metaexp.core.types import Adapted, Examples
 from metaexp.data.classification.preprocessing import Pixels
 from metaexp.models.torch_settings import standard_settings
@@ -21,6 +22,7 @@ from metaexp.results.display.wording import format_task
 from metaexp.run.initial.network import Interface
 from metaexp.run.predict.given import Array as Array
 from metaexp.run.predict.given import as_labels, as_tensor
+from metaexp.run.predict.origin import LearnerOrigin
 
 _SPARE = 0.1
 """Part of the range by which resized floats may leave it."""
@@ -37,6 +39,10 @@ class Calibrated(Protocol):
     def shape(self) -> TaskShape:
         """The shape of the tasks that it was found on."""
 
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 (hex) of the weights that it was found with; "" where that is not known."""
+
 
 class Learner:
     """An algorithm with the selected weights of a run; after :meth:`adapt`, one that knows a task.
@@ -47,6 +53,7 @@ class Learner:
         task: The shape of the tasks that it was tested with; 0 ways for regression.
         report: Takes a warning.
         pixels: How images became numbers in the run; None where its examples are not images.
+        origin: Where it comes from; None where it was made by hand.
 
     Attributes:
         names: The classes of the task by label; None for regression, and before :meth:`adapt`.
@@ -59,16 +66,28 @@ class Learner:
         task: TaskShape,
         report: Callable[[str], None] = warnings.warn,
         pixels: Pixels | None = None,
+        origin: LearnerOrigin | None = None,
     ) -> None:
         self.algorithm = algorithm
         self.interface = interface
         self.task = task
         self._report = report
         self._pixels = pixels
+        self.origin = origin
         self.names: npt.NDArray[Any] | None = None
         self._adapted: Adapted = None
         self._is_adapted = False
         self._k_shot = 0
+
+    def __repr__(self) -> str:
+        """Algorithm, network, the shape of its tasks, where the weights are from, and the task that it knows."""
+        what = type(self.algorithm).__name__
+        weights = ""
+        if self.origin is not None:
+            what = f"{self.origin.algorithm} with {self.origin.model}"
+            weights = f", weights of {self.origin.weights}"
+        known = f"adapted to a {format_task(self._known(0))} task" if self._is_adapted else "not adapted"
+        return plain(f"<Learner {what}, {format_task(self.task)}{weights}: {known}>")
 
     @standard_settings()
     def adapt(self, x: Array, y: Array) -> Learner:
@@ -86,7 +105,7 @@ class Learner:
             ConfigError: The examples or labels do not fit the run.
         """
         examples = self.examples(x, "x")
-        found = Learner(self.algorithm, self.interface, self.task, self._report, self._pixels)
+        found = Learner(self.algorithm, self.interface, self.task, self._report, self._pixels, self.origin)
         support, found.names = self._support(examples, y)
         with torch.no_grad():
             found._adapted = self.algorithm.adapt(support)
@@ -173,10 +192,17 @@ class Learner:
         return outputs - np.float32(calibration.threshold), outputs + np.float32(calibration.threshold)
 
     def _warn_of_other_tasks(self, calibration: Calibrated) -> None:
-        """Warn where a threshold was found on tasks of other ways or shots than the task that is known."""
+        """Warn where a threshold was found with other weights, or on tasks of other ways or shots."""
         if not hasattr(calibration, "shape"):
             raise ConfigError(f"{calibration!r} is not a calibration; give what run.calibrate(0.9) returns.")
-        known = TaskShape(0 if self.names is None else len(self.names), self._k_shot, calibration.shape.n_query)
+        found_with = calibration.weights_sha256
+        if found_with and self.origin is not None and found_with != self.origin.weights_sha256:
+            self._report(
+                "this was calibrated with other weights than the learner's, such as those of another run, so the "
+                f"coverage is not promised. Calibrate the run of this learner, {self.origin.weights}: "
+                "run.calibrate(level)."
+            )
+        known = self._known(calibration.shape.n_query)
         if calibration.shape == known:
             return
         ways = f"n_way={known.n_way}, " if known.n_way else ""
@@ -185,6 +211,10 @@ class Learner:
             f"{format_task(known)} task, so the coverage is not promised. Calibrate for such tasks: "
             f"run.calibrate(level, {ways}k_shot={known.k_shot})."
         )
+
+    def _known(self, n_query: int) -> TaskShape:
+        """The shape of the task that it was adapted to, with any number of queries."""
+        return TaskShape(0 if self.names is None else len(self.names), self._k_shot, n_query)
 
     def examples(self, x: Array, name: str) -> Tensor:
         """Return examples as float32 on the CPU.

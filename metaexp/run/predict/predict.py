@@ -15,6 +15,7 @@ import torch
 
 from metaexp.config.classes.make import make
 from metaexp.config.schema import Settings
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
@@ -24,6 +25,7 @@ from metaexp.models.torch_settings import standard_settings
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.build import load_examples, says_val_in_train
+from metaexp.run.evaluation.aids import digest_of
 from metaexp.run.evaluation.evaluate import edited_code
 from metaexp.run.evaluation.selection import apply_weights, selected
 from metaexp.run.folder import RunFolder, existing
@@ -31,6 +33,7 @@ from metaexp.run.initial.algorithm import build_algorithm
 from metaexp.run.predict.conformal import Calibration, calibrate, check_level
 from metaexp.run.predict.learner import Learner
 from metaexp.run.predict.new_examples import NewExamples, Reader
+from metaexp.run.predict.origin import LearnerOrigin
 
 Report = Callable[[str], None]
 
@@ -92,7 +95,11 @@ def make_learner(place: RunFolder, settings: Settings, report: Report = warnings
     algorithm = build_algorithm(settings, weights.interface)
     apply_weights(algorithm, settings, weights.step, weights.weights)
     algorithm.eval()
-    return Learner(algorithm, weights.interface, settings.task.shape, report, _pixels(settings))
+    origin = LearnerOrigin(
+        settings.chosen_file("algorithm"), settings.chosen_file("model"),
+        f"{place.path} after {counted(weights.step, 'step')}", digest_of(weights),
+    )  # fmt: skip
+    return Learner(algorithm, weights.interface, settings.task.shape, report, _pixels(settings), origin)
 
 
 def _pixels(settings: Settings) -> Pixels | None:
@@ -137,7 +144,8 @@ def calibrate_run(
         )
     dataset = load_examples(settings, report)
     source = dataset.tasks(shape, settings.eval.seed)
-    return calibrate(learner.algorithm, source, shape, level, n_episodes, first=settings.train.eval_episodes)
+    found = calibrate(learner.algorithm, source, shape, level, n_episodes, first=settings.train.eval_episodes)
+    return found if learner.origin is None else found._replace(weights_sha256=learner.origin.weights_sha256)
 
 
 def predict(folder: Path, request: PredictionRequest, report: Report = lambda _: None) -> Predictions:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +33,8 @@ from metaexp.data.image_folder import ImageFolder
 from metaexp.data.omniglot import Omniglot
 from metaexp.data.regression_table import RegressionTable
 from metaexp.data.time_series import TimeSeries
-from metaexp.run.predict.conformal import calibrate, episode_costs, threshold_of
-from metaexp.run.predict.learner import label_sets
+from metaexp.run.predict.conformal import Calibration, calibrate, episode_costs, threshold_of
+from metaexp.run.predict.learner import Learner, label_sets
 from metaexp.run.predict.new_examples import Reader
 
 SHORT = [
@@ -430,6 +432,36 @@ def test_python_gives_the_same_predictions_sets_and_intervals(run: mx.Run, task:
     assert low < values.predict([[0.5]]) < high
     with pytest.raises(ConfigError, match="prediction sets are of classes"):
         values.sets([[0.5]], calibration)
+
+
+def test_a_learner_says_in_one_line_what_it_is(run: mx.Run, sinusoid: mx.Run) -> None:
+    learner, step = run.learner(), run.record.selected_step
+    of_run = f"{run.record.algorithm} with {run.record.model}, 5-way 1-shot, weights of {run.folder} after {step} step"
+    assert re.fullmatch(rf"<Learner {re.escape(of_run)}s?: not adapted>", repr(learner))
+    x = np.linspace(0, 1, 6 * 81, dtype=np.float32).reshape(6, 1, 9, 9)
+    assert repr(learner.adapt(x, [0, 1, 2, 0, 1, 2])).endswith(": adapted to a 3-way 2-shot task>")
+    assert repr(learner).endswith(": not adapted>")
+    adapted = repr(sinusoid.adapt([[0.0], [1.0]], [[0.0], [1.0]]))
+    assert adapted.startswith(f"<Learner {sinusoid.record.algorithm} with ")
+    assert adapted.endswith(": adapted to a 2-shot task>")
+    by_hand = Learner(learner.algorithm, learner.interface, learner.task)
+    assert repr(by_hand) == f"<Learner {type(learner.algorithm).__name__}, 5-way 1-shot: not adapted>"
+
+
+def test_a_calibration_with_other_weights_brings_a_warning_also_from_a_file(
+    run: mx.Run, recwarn: pytest.WarningsRecorder
+) -> None:
+    x = np.linspace(0, 1, 5 * 81, dtype=np.float32).reshape(5, 1, 9, 9)
+    adapted = run.learner().adapt(x, range(5))
+    own = json.loads(json.dumps(run.calibrate(0.5, episodes=5)))
+    saved = Calibration(own[0], own[1], own[2], TaskShape(*own[3]), own[4])
+    adapted.sets(x, saved)
+    adapted.sets(x, saved._replace(weights_sha256=""))  # of an earlier version
+    assert not [w for w in recwarn if "calibrated" in str(w.message)]
+    with pytest.warns(
+        UserWarning, match=r"other weights than the learner's.*Calibrate the run of this learner, .* after"
+    ):
+        adapted.sets(x, saved._replace(weights_sha256="0" * 64))
 
 
 def test_what_does_not_fit_the_run_is_one_line(
