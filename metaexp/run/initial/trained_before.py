@@ -29,7 +29,10 @@ from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import RunFolder
 
 _CHOOSE = "Choose the split that these weights were trained with"
-_DIVIDE = "Divide them in one way, such as with the same split_seed in all datasets of a mixture"
+_DIVIDE = (
+    "Divide them in one way, such as with the same split_seed in all datasets of a mixture; or, if they are other "
+    "classes that have the same names, rename the file or folder of one of these datasets"
+)
 
 
 class StartWeights(NamedTuple):

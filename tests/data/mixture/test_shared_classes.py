@@ -103,3 +103,14 @@ def test_a_single_run_is_refused_before_its_data_are_loaded(place: Path, monkeyp
     forbid(monkeypatch, "metaexp.data.mixture.dataset.Mixture.load")
     with pytest.raises(mx.ConfigError, match=SHARED):
         train(DIVIDED)
+
+
+def test_other_classes_of_the_same_names_are_told_apart_by_the_name_of_the_file(place: Path) -> None:
+    """Classes are named after their file, so that a file is known wherever it is."""
+    (place / "elsewhere").mkdir()
+    (place / "other.npz").rename(place / "elsewhere" / "one.npz")
+    elsewhere = [DIVIDED, "dataset.domains.other.file=elsewhere/one.npz"]
+    with pytest.raises(mx.ConfigError, match=SHARED + ".*rename the file or folder of one"):
+        train(*elsewhere)
+    (place / "elsewhere" / "one.npz").rename(place / "elsewhere" / "two.npz")
+    assert train(DIVIDED, "dataset.domains.other.file=elsewhere/two.npz").record.test is not None
