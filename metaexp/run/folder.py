@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
 from metaexp.results.own_code import CODE
-from metaexp.results.record import FROZEN_FILE, RECORD_FILE
+from metaexp.results.record import FROZEN_FILE, RECORD_FILE, read_record
 from metaexp.run.own_options import resume_command
 
 _LEAST_ROOM = 1 << 20
@@ -212,7 +213,7 @@ def check_unused(folder: Path) -> None:
     if folder.is_dir():
         refuse_links(folder)
     if (folder / RECORD_FILE).exists():
-        raise RunFolderError(f"{folder} holds a run already. Continue it with {resume_command(folder)}.")
+        raise RunFolderError(_format_used(folder))
     if (folder / "choices.yaml").exists():
         return  # a run that was killed before it had a record
     for name in ("config.yaml", METRICS_FILE):
@@ -220,6 +221,23 @@ def check_unused(folder: Path) -> None:
             raise RunFolderError(
                 f"{folder} holds a {name} that is not a run's. Choose an empty folder; nothing was written."
             )
+
+
+def _format_used(folder: Path) -> str:
+    """What is to be done with a run that is in the way of a new one."""
+    other = "Choose another folder for the new run"
+    if _is_completed(folder):
+        show = shlex.join(["metaexp", "show", str(folder)])
+        return f"{folder} holds a completed run already. {other}; {show} has its result (in Python: load_run)."
+    return f"{folder} holds a run already. {other}, or continue that one: {resume_command(folder)}."
+
+
+def _is_completed(folder: Path) -> bool:
+    """Whether the record of a run says so; not where it cannot be read, as resuming then says what is wrong with it."""
+    try:
+        return read_record(folder).status == "completed"
+    except RunFolderError:
+        return False
 
 
 @explain_disk_errors()

@@ -298,9 +298,22 @@ def test_a_new_run_never_starts_in_the_folder_of_another(tiny: ModuleType, tmp_p
     settings = tiny.settings(tmp_path)
     folder = run_job(settings, display=silent).folder
     before = (folder / "record.json").read_bytes()
-    with pytest.raises(RunFolderError, match="holds a run already"):
+    with pytest.raises(RunFolderError, match="holds a completed run already") as refused:
         run_job(settings, folder=folder, display=silent)
+    assert "resume=" not in str(refused.value)  # there is nothing to continue
     assert (folder / "record.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed", "running", "damaged"])
+def test_a_run_in_the_way_of_a_new_one_can_be_continued_if_it_is_not_complete(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, status: str
+) -> None:
+    settings = tiny.settings(tmp_path)
+    folder = run_job(settings, display=silent, stop_after=1).folder
+    record = folder / "record.json"
+    record.write_text("{" if status == "damaged" else record.read_text().replace('"interrupted"', f'"{status}"'))
+    with pytest.raises(RunFolderError, match=f"holds a run already.*another folder.*resume={folder}"):
+        run_job(settings, folder=folder, display=silent)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl"])
