@@ -6,6 +6,7 @@ timm is an extra and is imported only when such a network is made.
 from __future__ import annotations
 
 import difflib
+import sys
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -48,7 +49,7 @@ class TimmNetwork(Network):
             raise ConfigError(f"TimmNetwork is for images; an example of this dataset has the shape {input_shape}.")
         self.body = _body(name, pretrained, input_shape)
         self.has_frozen_features = frozen
-        _replace_norms(self.body)
+        replace_norms(self.body)
         if frozen:
             self.body.requires_grad_(False)
         width = self._width(name, input_shape)
@@ -167,17 +168,29 @@ class _NormAndActivate(BatchNorm):
             self.weight, self.bias = of.weight, of.bias
         self.running_mean, self.running_var = of.running_mean, of.running_var
         self.drop, self.act = of.drop, of.act
+        self.train(of.training)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.drop(super().forward(x)))
         return out
 
 
-def _replace_norms(body: nn.Module) -> None:
-    """Put our batch norm in the place of the kind that only timm has; torch's are converted with every network."""
-    from timm.layers import BatchNormAct2d
+def replace_norms(network: nn.Module) -> list[str]:
+    """Put our batch norm, with the same weights, in the place of the kind that only timm has.
 
-    for name, layer in list(body.named_modules()):
-        if type(layer) is BatchNormAct2d and layer.running_mean is not None and layer.momentum is not None:
+    A network of the user's own may have such layers, too. It has none if timm was not imported.
+
+    Args:
+        network: changed in place.
+
+    Returns:
+        The names of the layers that were replaced.
+    """
+    kind = getattr(sys.modules.get("timm.layers"), "BatchNormAct2d", None)
+    names = []
+    for name, layer in list(network.named_modules()):
+        if type(layer) is kind and layer.running_mean is not None and layer.momentum is not None:
             parent, _, last = name.rpartition(".")
-            setattr(body.get_submodule(parent), last, _NormAndActivate(layer))
+            setattr(network.get_submodule(parent), last, _NormAndActivate(layer))
+            names.append(name)
+    return names

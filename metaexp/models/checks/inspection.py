@@ -8,12 +8,14 @@ import logging
 from torch import nn
 from torch.nn.modules.batchnorm import _LazyNormBase, _NormBase
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.checks.hidden import refuse_hidden
 from metaexp.models.checks.trial import refuse_lazy, size_lazy_layers, try_network
 from metaexp.models.nodes.mapped_conv import Conv2d
+from metaexp.models.timm_network import replace_norms
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +82,9 @@ def _convert_layers(network: nn.Module) -> None:
 
 
 def convert_batch_norm(network: nn.Module) -> list[str]:
-    """Put :class:`BatchNorm`, with the same weights, in the place of torch's batch-norm layers.
+    """Put :class:`BatchNorm`, with the same weights, in the place of the batch-norm layers of torch and timm.
 
-    torch's layers write into their buffers, follow ``training`` alone, and cannot be mapped over tasks.
+    Their layers write into their buffers, follow ``training`` alone, and cannot be mapped over tasks.
 
     Args:
         network: changed in place.
@@ -93,8 +95,8 @@ def convert_batch_norm(network: nn.Module) -> list[str]:
     Raises:
         ConfigError: A layer cannot be converted.
     """
+    names = replace_norms(network)
     found = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _NormBase)]
-    names = []
     for name, layer in found:
         if (
             isinstance(layer, _INSTANCE_NORMS)
@@ -107,9 +109,8 @@ def convert_batch_norm(network: nn.Module) -> list[str]:
         names.append(name)
     if names:
         log.info(
-            "%s: %d layers of torch's batch norm were converted to metaexp's, whose statistics the algorithm "
-            "chooses: %s",
-            type(network).__name__, len(names), ", ".join(names),
+            "%s: %s of batch norm became metaexp's, whose statistics the algorithm chooses: %s",
+            type(network).__name__, counted(len(names), "layer"), ", ".join(names),
         )  # fmt: skip
     return names
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,7 +93,7 @@ def test_torch_batch_norm_becomes_ours_with_the_same_values_and_is_recorded(
         prepare_network(network, SHAPE, 3)
     ours = network.inner[0]
     assert isinstance(ours, BatchNorm)
-    assert any("1 layers of torch's batch norm were converted" in message for message in caplog.messages)
+    assert any("1 layer of batch norm became metaexp's" in message for message in caplog.messages)
     assert maml(network).batch_norm == "transductive"
     assert ProtoNet(network, TaskShape(3, 2, 2), "squared_euclidean", "running").batch_norm == "running"
     assert torch.allclose(network(x), expected, atol=1e-5)
@@ -381,3 +383,41 @@ def test_a_cpu_takes_large_tasks_with_constant_inner_gradients_one_at_a_time_and
         looped, mapped = over_tasks(scores, episodes, 1), over_tasks(scores, episodes)
     assert torch.allclose(looped, mapped, atol=1e-4)
     assert not torch.allclose(looped, looped.roll(1, 0), atol=1e-2)
+
+
+class BatchNormAct2d(nn.BatchNorm2d):
+    """As that of timm: batch norm, dropout and activation in one layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.drop, self.act = nn.Dropout(0.0), nn.SiLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.drop(super().forward(x)))
+        return out
+
+
+class OfAnotherPackage(BatchNormAct2d):
+    """A layer that may do anything else."""
+
+
+def test_batch_norm_of_timm_in_a_network_of_ones_own_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm.layers", SimpleNamespace(BatchNormAct2d=BatchNormAct2d))
+    x = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0))
+    theirs = Net(BatchNormAct2d(4)).eval()
+    with torch.no_grad():
+        for values in (theirs.inner[0].weight, theirs.inner[0].running_mean):
+            values.uniform_(0.5, 2.0)
+        expected = theirs(x)
+        ours = Net(BatchNormAct2d(4)).eval()
+        ours.load_state_dict(theirs.state_dict())
+        assert convert_batch_norm(ours) == ["inner.0"]
+        assert isinstance(ours.inner[0], BatchNorm)
+        assert not ours.inner[0].training
+        with normalise_with("stored"):
+            torch.testing.assert_close(ours(x), expected)
+        with normalise_with("batch"):
+            assert not torch.allclose(ours(x), expected, atol=1e-3)
+            torch.testing.assert_close(ours(x), theirs.train()(x))
+    with pytest.raises(ConfigError, match="layer inner.0 of Net is a .* OfAnotherPackage, which keeps statistics"):
+        convert_batch_norm(Net(OfAnotherPackage(4)))
