@@ -29,6 +29,7 @@ from metaexp.core.fields import NonNegativeFloat, PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import ends_within, server_answers
+from metaexp.tracking.environment import environment_or_key, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,7 +56,8 @@ class MlflowTracker(Tracker):
     """One MLflow run per job.
 
     A resumed run goes on in the same MLflow run, whose id is in its run folder; steps that are there already are left
-    out. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME in the environment come before the arguments.
+    out. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME in the environment come before the arguments, with a
+    warning where they differ: ``mlflow.set_tracking_uri`` sets the first one, which a notebook's user may not know.
 
     Args:
         uri: where MLflow keeps its runs: ``sqlite:///FILE`` or the address of a server.
@@ -72,8 +74,8 @@ class MlflowTracker(Tracker):
     def __init__(
         self, uri: str, experiment: str, artifacts: bool, flush_seconds: NonNegativeFloat, timeout: PositiveFloat
     ) -> None:
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or uri
-        self.experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment
+        self.uri = environment_or_key("MLFLOW_TRACKING_URI", "tracker.mlflow.uri", uri)
+        self.experiment = environment_or_key("MLFLOW_EXPERIMENT_NAME", "tracker.mlflow.experiment", experiment)
         self.artifacts = artifacts
         self.flush_seconds = flush_seconds
         self.timeout = timeout
@@ -96,14 +98,14 @@ class MlflowTracker(Tracker):
     def start(self, run: RunInfo) -> None:
         """Open the MLflow run: a new one, or on resume the one whose id is in the run folder."""
         if self.uri.startswith(("http:", "https:")) and not server_answers(self.uri, self.timeout):
-            raise TimeoutError(f"no server answers at {_without_password(self.uri)} within {self.timeout:g} seconds")
+            raise TimeoutError(f"no server answers at {without_password(self.uri)} within {self.timeout:g} seconds")
         self._client = client = _open_client(self.uri)
         found = self._bounded(lambda: self._find(client, run))
         self._id = found or self._bounded(lambda: self._create(client, run))
         if run.resumed_at is not None:
             for step, values in read_lines(run.folder / METRICS_FILE):
                 self.scalars(step, values)
-        log.info("MLflow: run %s of the experiment %s in %s", self._id, self.experiment, _without_password(self.uri))
+        log.info("MLflow: run %s of the experiment %s in %s", self._id, self.experiment, without_password(self.uri))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show the numbers; those of many steps are sent in one request."""
@@ -164,7 +166,7 @@ class MlflowTracker(Tracker):
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            log.warning("MLflow has no run %s in %s; this run is a new one there", known, _without_password(self.uri))
+            log.warning("MLflow has no run %s in %s; this run is a new one there", known, without_password(self.uri))
             return ""
         if found.info.lifecycle_stage != "active":
             log.warning("run %s was deleted in MLflow; this run is a new one there", known)
@@ -211,7 +213,7 @@ class MlflowTracker(Tracker):
             return action()
         results: list[_T] = []
         if not ends_within(self.timeout, lambda: results.append(action())):
-            raise TimeoutError(f"no answer from {_without_password(self.uri)} within {self.timeout:g} seconds")
+            raise TimeoutError(f"no answer from {without_password(self.uri)} within {self.timeout:g} seconds")
         return results[0]
 
 
@@ -273,11 +275,6 @@ def _name(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name)
 
 
-def _without_password(uri: str) -> str:
-    """An address without the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
-
-
 def _uri_problems(uri: str) -> list[str]:
     """What is wrong with the address of the store."""
     source = "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "tracker.mlflow.uri"
@@ -294,6 +291,6 @@ def _uri_problems(uri: str) -> list[str]:
     else:
         what = "begins with no kind of store that MLflow knows"
     return [
-        f"{source}={_without_password(uri)!r} {what}; write {_SQLITE}FILE, for instance {_SQLITE}outputs/mlflow.db, or "
+        f"{source}={without_password(uri)!r} {what}; write {_SQLITE}FILE, for instance {_SQLITE}outputs/mlflow.db, or "
         "the address of a server, for instance http://localhost:5000."
     ]

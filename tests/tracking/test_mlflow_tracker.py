@@ -325,6 +325,27 @@ def test_a_password_in_an_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
     assert "secret" not in str(caught.value)
 
 
+def test_a_key_that_the_environment_replaces_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: True)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host")  # as mlflow.set_tracking_uri does
+    found = tracker("sqlite:///mine.db", experiment="mine")
+    assert (found.uri, found.experiment) == ("http://me:secret@host", "theirs")
+    assert [
+        message.partition(" is in the environment, and is taken in place of ")[::2] for message in caplog.messages
+    ] == [
+        ("MLFLOW_TRACKING_URI=http://***@host", "tracker.mlflow.uri=sqlite:///mine.db. Unset it to use the key."),
+        ("MLFLOW_EXPERIMENT_NAME=theirs", "tracker.mlflow.experiment=mine. Unset it to use the key."),
+    ]
+    caplog.clear()
+    tracker("http://me:secret@host", experiment="theirs")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    tracker("sqlite:///mine.db", experiment="theirs")
+    assert caplog.messages == []
+
+
 def test_a_missing_package_is_a_configuration_error_that_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
