@@ -152,7 +152,7 @@ def _check_trackers(checker: Checker, value: Any) -> Any:
             "may run at once. Put the lines of each one under a key of your choice: mine: {_target_: ...}.",
         )
         return value
-    return {name: checker.node(f"tracker.{name}", node, TRACKER) for name, node in value.items()}
+    return checker.nodes("tracker", value, TRACKER)
 
 
 def _check_tags(checker: Checker, tags: Any) -> Any:

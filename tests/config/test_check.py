@@ -74,6 +74,15 @@ GOOD: dict[str, Any] = {
 }
 MISSING = object()
 
+MLFLOW = {
+    "_target_": "metaexp.tracking.mlflow.MlflowTracker",
+    "uri": "sqlite:///a.db",
+    "experiment": "metaexp",
+    "artifacts": False,
+    "flush_seconds": 10.0,
+    "timeout": 10.0,
+}
+
 
 def changed(**changes: Any) -> dict[str, Any]:
     """The good configuration with values at dotted keys (``__`` for a full stop) replaced or taken out."""
@@ -166,6 +175,19 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "tracker._target_=my_code.trackers.Mine stands at the top of its file, and several trackers may run at "
             "once. Put the lines of each one under a key of your choice: mine: {_target_: ...}."
         ],
+    ),
+    "a mistyped name of a tracker": (
+        {"tracker": {"mlflow": MLFLOW, "mlfow": {"uri": "sqlite:///b.db"}}},
+        ["tracker.mlfow has no _target_ that names its class. Did you mean tracker.mlflow?"],
+    ),
+    "a mistyped name of a domain": (
+        {
+            "dataset": {
+                "_target_": "metaexp.data.mixture.dataset.Mixture",
+                "domains": {"old": GOOD["dataset"], "odl": {"seed": 5}},
+            }
+        },
+        ["dataset.domains.odl has no _target_ that names its class. Did you mean dataset.domains.old?"],
     ),
     "what the framework provides": (
         {"model__n_outputs": 3},

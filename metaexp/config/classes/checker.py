@@ -87,6 +87,28 @@ class Checker:
         self._unknown(key, value, accepted, f"a key of {key}")
         return self._arguments(key, value, accepted)
 
+    def nodes(self, key: str, nodes: Mapping[str, Any], slot: Slot) -> dict[str, ClassSpec | Any]:
+        """Check nodes that have names of the user's choice. One without a class may be a mistyped name.
+
+        Args:
+            key: The dotted key of the nodes.
+            nodes: Name -> node.
+            slot: What they are for.
+
+        Returns:
+            Name -> what :meth:`node` returns.
+        """
+        named = [name for name, node in nodes.items() if _names_class(node)]
+        checked: dict[str, ClassSpec | Any] = {}
+        for name, node in nodes.items():
+            if named and isinstance(node, Mapping) and name not in named:
+                hint = self.hint(f"{key}.{name}", name, named, f"{key}.")
+                self.report(key, f"{key}.{name} has no _target_ that names its class.{hint}")
+                checked[name] = node
+            else:
+                checked[name] = self.node(f"{key}.{name}", node, slot)
+        return checked
+
     def node(self, key: str, node: Any, slot: Slot) -> ClassSpec | Any:
         """Check a node that names a class.
 
@@ -98,7 +120,7 @@ class Checker:
         Returns:
             The class with checked arguments; the node itself where no class was found.
         """
-        if not isinstance(node, Mapping) or "_target_" not in node:
+        if not _names_class(node):
             self.report(key, f"{key}={format_setting(node)} must be a mapping with a _target_ that names a class.")
             return node
         try:
@@ -144,7 +166,7 @@ class Checker:
             if base is not None:
                 return self.node(key, value, Slot(base))
         elif isinstance(kind, Table) and isinstance(kind.item, Object) and isinstance(value, Mapping):
-            return {name: self.node(f"{key}.{name}", node, Slot(kind.item.base)) for name, node in value.items()}
+            return self.nodes(key, value, Slot(kind.item.base))
         if "${" in format_setting(value):
             self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
         elif value == "???":
@@ -247,6 +269,11 @@ def _object_base(kind: Kind) -> str | None:
         if isinstance(member, Object):
             return member.base
     return None
+
+
+def _names_class(node: Any) -> bool:
+    """Whether a value is a node: a mapping that names its class."""
+    return isinstance(node, Mapping) and "_target_" in node
 
 
 def _holds_node(value: Any) -> bool:
