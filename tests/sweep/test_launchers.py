@@ -80,7 +80,9 @@ def test_a_ray_cluster_that_is_joined_is_given_no_memory_of_an_object_store(
     assert found.object_store_memory == (78643200 if way == "neither" else None)
 
 
-def test_a_launcher_that_cannot_work_here_is_named_with_what_it_says(tmp_path: Path) -> None:
+def test_a_launcher_that_cannot_work_here_is_named_with_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As that for Slurm is where there is no ``srun``."""
 
     class Broken:
@@ -91,6 +93,7 @@ def test_a_launcher_that_cannot_work_here_is_named_with_what_it_says(tmp_path: P
     pool.sweep, pool.left, pool.error = SimpleNamespace(path=tmp_path), {}, None
     pool.watcher = SimpleNamespace(tick=lambda running: None)
     pool.folder, pool.launcher = launchers.StopFolder(tmp_path / ".stop-1"), Broken()
+    monkeypatch.setattr(launchers, "check_in_place", lambda *_: None)  # the folder is that of no sweep
     with pytest.raises(MachineError) as caught:
         pool.run(lambda: False)
     assert str(caught.value) == (
