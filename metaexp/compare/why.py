@@ -214,7 +214,7 @@ def _parent(record: RunRecord) -> str:
     """The run whose checkpoint a run went on from."""
     if record.parent is None:
         return "no other run"
-    return "; ".join([f"{record.parent.name}, step {record.parent.step}", *record.parent.not_from_start])
+    return "; ".join([f"{record.parent.name}, step {record.parent.step:,}", *record.parent.not_from_start])
 
 
 def _machine(a: RunRecord, b: RunRecord) -> list[Finding]:

@@ -42,8 +42,8 @@ def checked_factor(schedule: Schedule, step: int, total_steps: int) -> float:
     if isinstance(factor, Real) and 0.0 <= float(factor) < math.inf:
         return float(factor)
     raise ConfigError(
-        f"schedule: {type(schedule).__name__} gives the factor {factor!r} for step {step}; it must be a finite number, "
-        "at least 0, by which the learning rate is multiplied."
+        f"schedule: {type(schedule).__name__} gives the factor {factor!r} for step {step:,}; it must be a finite "
+        "number, at least 0, by which the learning rate is multiplied."
     )
 
 

@@ -126,14 +126,14 @@ def _metrics(run: Path, again: Path, until: int | None) -> Iterator[str | Differ
     by_kind = {_kind(line): line for line in theirs}
     for step, values in ours:
         match = by_kind.pop(_kind((step, values)), None)
-        where = f"{METRICS_FILE}, step {step}"
+        where = f"{METRICS_FILE}, step {step:,}"
         if match is None:
             yield Difference(where, ", ".join(values), "there", "missing", None)
         else:
             yield from _unequal(where, values, match[1])
     extra = [line for line in by_kind.values() if not (is_published(run) and _is_training(line))]
     for step, values in extra[:1]:
-        yield Difference(f"{METRICS_FILE}, step {step}", ", ".join(values), "missing", "there", None)
+        yield Difference(f"{METRICS_FILE}, step {step:,}", ", ".join(values), "missing", "there", None)
     yield f"{counted(len(ours), 'line')} of {METRICS_FILE}, steps {ours[0][0]:,} to {ours[-1][0]:,}"
 
 

@@ -141,8 +141,8 @@ def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
         )
     if record.parent is not None and record.parent.not_from_start:
         raise ConfigError(
-            f"{run} went on from {record.parent.name} at step {record.parent.step}, and a run from the start would be "
-            f"another one ({'; '.join(record.parent.not_from_start)}). Reproduce that run, and continue its rerun "
+            f"{run} went on from {record.parent.name} at step {record.parent.step:,}, and a run from the start would "
+            f"be another one ({'; '.join(record.parent.not_from_start)}). Reproduce that run, and continue its rerun "
             f"with metaexp train from=RERUN train.steps={record.config['train']['steps']}."
         )
 
@@ -225,7 +225,7 @@ def _until(run: Path, record: RunRecord, steps: int | None) -> int | None:
         raise RunFolderError(f"{run} is {record.status} and has no metrics: there is nothing to compare with.")
     if steps is not None and steps < first:
         raise ConfigError(
-            f"--steps {steps} would compare nothing: the metrics of {run} begin after step {first}. "
+            f"--steps {steps} would compare nothing: the metrics of {run} begin after step {first:,}. "
             f"Give --steps {first} or more."
         )
     reached = record.steps if record.status == "completed" else last_step_of(run)

@@ -53,7 +53,7 @@ class ParentRun:
     @property
     def branch(self) -> str | None:
         """What sets its children apart from runs from the start: ``step 100 of 200``; None where nothing does."""
-        return f"step {self.step} of {self.steps}" if self.not_from_start else None
+        return f"step {self.step:,} of {self.steps:,}" if self.not_from_start else None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def codes_used(record: RunRecord) -> list[str]:
 
 def inexact_resumes(record: RunRecord) -> dict[str, str]:
     """Return what changed at each resume that was not bit for bit; the key says at which step."""
-    return {f"resumed after step {made.step}": "; ".join(made.changed) for made in record.inexact_resumes}
+    return {f"resumed after step {made.step:,}": "; ".join(made.changed) for made in record.inexact_resumes}
 
 
 def differing_files(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:

@@ -131,7 +131,7 @@ def _run(setup: TrainingSetup, outputs: Outputs, record: RunRecord, stop_after: 
         for line in format_start(record, str(setup.compute), outputs.path):
             outputs.print(line)
         if checkpoint is not None:
-            outputs.print(f"continues after step {checkpoint.step}{format_parent(record.parent, checkpoint.step)}")
+            outputs.print(f"continues after step {checkpoint.step:,}{format_parent(record.parent, checkpoint.step)}")
         return Finished(Session(setup, outputs, record, checkpoint, stop).run(), outputs.path)
 
 

@@ -158,7 +158,7 @@ class Outputs:
             if at <= step and SECONDS in values:
                 found = (values[SECONDS], values.get(TRAINING_SECONDS, -1.0))
                 if not all(0 <= seconds < math.inf for seconds in found):
-                    raise RunFolderError(f"{path} is damaged: it does not hold the times at step {at}. Restore it.")
+                    raise RunFolderError(f"{path} is damaged: it does not hold the times at step {at:,}. Restore it.")
         return found
 
 

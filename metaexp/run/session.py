@@ -262,7 +262,7 @@ class Session:
         self.outputs.save_record(self.record)
 
     def _interrupted(self, how: str) -> Interrupted:
-        steps = f" after {self.state.step} of {counted(self.settings.train.steps, 'step')}{how}"
+        steps = f" after {self.state.step:,} of {counted(self.settings.train.steps, 'step')}{how}"
         return stopped_by(self.stop.signal_number, steps, resume_command(self.outputs.path))
 
     def _run_info(self) -> RunInfo:

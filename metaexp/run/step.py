@@ -288,6 +288,6 @@ def not_finite(
         what = f"the gradient over training {agreeing(size, 'task')} {' to '.join(ends)}"
     kept = f"The checkpoint after {counted(saved[-1], 'step')} is kept" if saved else "There is no checkpoint yet"
     return NotFiniteError(
-        f"{what} is not finite in step {step + 1} of {total} (seed {settings.seed}). {kept}. "
+        f"{what} is not finite in step {step + 1:,} of {total:,} (seed {settings.seed}). {kept}. "
         f"{remedies(settings, 'bound gradients with clip=norm')}"
     )

@@ -86,7 +86,7 @@ def test_no_message_cuts_a_list_by_itself() -> None:
 
 CUTS = {
     "names[:most]", "parts[:end]",  # in listed itself, and a name of a package
-    "known[len(KEYS):len(KEYS) + _MOST_NAMED]", "found[:_MOST_NAMED]", "lines[:50]",  # the text says so itself
+    "known[len(KEYS):len(KEYS) + _MOST_NAMED]", "found[:_MOST_NAMED]",  # the text says so itself
 }  # fmt: skip
 ALLOWED = {
     "{_format_estimate(required.episodes)} episodes",  # in text, and more than one
@@ -123,3 +123,20 @@ def test_no_message_makes_a_plural_of_its_own() -> None:
     found = {(path.name, text) for path in files for text in own_plurals(ast.parse(path.read_text()))}
     assert {text for _, text in found} >= ALLOWED, "nothing is allowed that is not there"
     assert [pair for pair in found if pair[1] not in ALLOWED] == [], "use metaexp.core.counted"
+
+
+PLAIN_STEP = re.compile(r"(?<![-\w])steps? \{[^{}:]*\}|\{[^{}:]*\} of \{(?:counted\([^{}]*'step'|[^{}:]*steps)")
+"""A step, or how many of some steps, without a mark of thousands. An option or a key has its number as it is typed."""
+
+
+def test_no_message_has_a_step_without_its_thousands() -> None:
+    for text in ("after step {step}, too", "{done} of {counted(total, 'step')}", "step {a:,} of {n} of {self.steps:,}"):
+        assert PLAIN_STEP.search(text), text
+    for text in ("step {step:,}", "--steps {steps}", "after_steps {x:,}", "{a:,} of {counted(total, 'step')}"):
+        assert not PLAIN_STEP.search(text), text
+    found = {
+        f"{path.name}: {match[0]}"
+        for path in (ROOT / "metaexp").rglob("*.py")
+        for match in PLAIN_STEP.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()

@@ -32,11 +32,11 @@ def with_differences(parent: Parent, setup: TrainingSetup) -> ParentRun:
     if total != run.steps:
         if _schedule_depends(setup.parts.schedule, run.step, run.steps, total):
             name = setup.settings.chosen_file("schedule")
-            found.append(f"schedule={name} depends on train.steps, which was {run.steps} up to step {run.step}")
+            found.append(f"schedule={name} depends on train.steps, which was {run.steps:,} up to step {run.step:,}")
         may = _algorithm_depends(setup.state.algorithm, run.step, run.steps, total)
         if may:
             name = setup.settings.chosen_file("algorithm")
-            found.append(f"algorithm={name} {may} on train.steps, which was {run.steps} up to step {run.step}")
+            found.append(f"algorithm={name} {may} on train.steps, which was {run.steps:,} up to step {run.step:,}")
     return replace(run, not_from_start=list(dict.fromkeys(found)))
 
 

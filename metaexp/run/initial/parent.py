@@ -241,12 +241,12 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], record: Ru
     found = [] if record.parent is None else list(record.parent.not_from_start)
     train = before["train"]
     if before["task"] != after["task"]:
-        found.append(f"it was validated on other tasks up to step {step}")
+        found.append(f"it was validated on other tasks up to step {step:,}")
     for key, what in (("eval_every", "it was validated"), ("log_every", "a line of metrics was written")):
         if train[key] != after["train"][key]:
-            found.append(f"train.{key} was {train[key]} up to step {step}")
+            found.append(f"train.{key} was {train[key]} up to step {step:,}")
         elif step == train["steps"] and step % train[key]:
-            found.append(f"{what} after step {step}, its last one then")
+            found.append(f"{what} after step {step:,}, its last one then")
     return found
 
 

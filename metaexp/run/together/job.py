@@ -162,5 +162,5 @@ def _member(
         for line in format_start(record, str(setup.compute), outputs.path):
             outputs.print(line)
         if checkpoint is not None:
-            outputs.print(f"continues after step {checkpoint.step}")
+            outputs.print(f"continues after step {checkpoint.step:,}")
     return Member(Session(setup, outputs, record, checkpoint, stop))
