@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,9 +52,8 @@ def facts(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
     return data_facts(ClassSpec("own.Raising", "own.Raising", {}, frozenset()), {}, FOLDER)
 
 
-def names(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(trained_before, "make", lambda *_: dataset)
-    return trained_before._named_classes(SimpleNamespace(), FOLDER)  # type: ignore[arg-type]
+def names(dataset: Dataset, _: pytest.MonkeyPatch) -> Any:
+    return trained_before._named_classes(dataset, FOLDER)
 
 
 @pytest.mark.parametrize(
