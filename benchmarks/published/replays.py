@@ -38,7 +38,7 @@ from metaexp.reproduce.difference import first_step
 from metaexp.reproduce.rerun import plan_rerun, rerun
 from metaexp.results.display.markdown import between_markers, format_table
 from metaexp.results.display.wording import NOTHING
-from metaexp.results.record import RECORD_FILE, read_record
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.build import set_up
 from metaexp.run.progress import Silent
 
@@ -113,12 +113,30 @@ def measure(name: str) -> dict[str, Any]:
     return {
         "steps": until,
         "made_on": record.device.name,
-        "commit": record.git.commit[:8] if record.git else None,
+        "commit": commit_of(record),
         "identical": done.result.identical,
         "differences": found,
         "by_rounding": {step: max(draw[step] for draw in rounded) for step in found} if rounded else {},
         "another_seed": differences(before, losses(others[0], until)) if others else {},
         "changed": done.result.conditions,
+    }
+
+
+def commit_of(record: RunRecord) -> str | None:
+    """The commit of a run, in eight letters; None where the record has none."""
+    return record.git.commit[:8] if record.git else None
+
+
+def of_published_runs(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The measurements of runs that are still those in docs/results. Others were published again since.
+
+    Args:
+        found: Name -> what :func:`measure` gave.
+    """
+    return {
+        name: row
+        for name, row in found.items()
+        if (RESULTS / name).is_dir() and commit_of(read_record(RESULTS / name)) == row["commit"]
     }
 
 
@@ -186,8 +204,9 @@ def format_about(record: Mapping[str, Any], names: Sequence[str]) -> str:
 
 def on_page(text: str, record: Mapping[str, Any]) -> str:
     """Return the text of the page with the table of a record."""
-    table = format_results(record["results"]).strip()
-    return between_markers(text, "replays", f"{table}\n\n{format_about(record, all_names())}")
+    current = {**record, "results": of_published_runs(record["results"])}
+    table = format_results(current["results"]).strip()
+    return between_markers(text, "replays", f"{table}\n\n{format_about(current, all_names())}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -44,6 +44,19 @@ def test_a_row_that_was_not_trained_again_is_named(replays: ModuleType) -> None:
     assert f"`{RUN}`" in replays.format_about(found, names)
 
 
+def test_a_row_that_was_published_again_since_is_not_in_the_table(replays: ModuleType) -> None:
+    found = json.loads(RECORD.read_text())["results"]
+    assert RUN in replays.of_published_runs(found)
+    found[RUN]["commit"] = "0" * 8
+    found["a_run_that_was_withdrawn"] = found["maml_sinusoid"]
+    assert {*found} - {*replays.of_published_runs(found)} >= {RUN, "a_run_that_was_withdrawn"}
+    assert "maml_sinusoid" in replays.of_published_runs(found)
+    record = {**json.loads(RECORD.read_text()), "results": found}
+    page = replays.on_page(PAGE.read_text(), record)
+    assert f"[{RUN}](results" not in page
+    assert f"`{RUN}`" in page.partition("Not trained again:")[2].partition("\n\n")[0]
+
+
 def test_differences_are_relative_and_of_steps_that_both_have(replays: ModuleType) -> None:
     before, now = [(100, 2.0), (200, 4.0), (300, 1.0)], [(100, 2.0), (200, 4.01)]
     assert replays.differences(before, now) == {"100": 0.0, "200": pytest.approx(0.0025)}
