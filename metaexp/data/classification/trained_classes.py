@@ -14,7 +14,16 @@ ClassIds = Mapping[str, frozenset[str]]
 
 def training_class_ids(dataset: MetaDataset) -> list[str]:
     """Return the identifiers of all classes of the training split, sorted; none in regression."""
-    return sorted({identifier for ids in dataset.class_ids("train").values() for identifier in ids})
+    return identifiers(dataset.class_ids("train"))
+
+
+def identifiers(classes: ClassIds) -> list[str]:
+    """Return the identifiers of some classes, each once, sorted.
+
+    Args:
+        classes: The classes of a split, with their identifiers.
+    """
+    return sorted({one for ids in classes.values() for one in ids})
 
 
 def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], allowed: bool) -> int:

@@ -23,7 +23,7 @@ from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.shapes import Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_ids import named_classes
-from metaexp.data.classification.trained_classes import ClassIds, format_shared, format_trained
+from metaexp.data.classification.trained_classes import ClassIds, format_shared, format_trained, identifiers
 from metaexp.data.mixture.dataset import Mixture
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import RunFolder
@@ -139,7 +139,7 @@ def find_shared(class_ids: Callable[[Split], ClassIds], name: str, *, val_in_tra
         name: What messages call the mixture.
         val_in_train: Whether it says itself that it trains on what it validates on.
     """
-    trained = frozenset(one for ids in class_ids("train").values() for one in ids)
+    trained = identifiers(class_ids("train"))
     test, val = (format_shared(class_ids, split, name, trained) for split in ("test", "val"))
     return Known(test, "" if val_in_train else val, _DIVIDE)
 
@@ -204,7 +204,7 @@ def _named_training_classes(folder: Path) -> list[str] | None:
         return None
     dataset = _described(settings.dataset)
     classes = None if dataset is None else _named_classes(dataset, settings.paths.data)
-    return None if classes is None else sorted({one for ids in classes.get("train", {}).values() for one in ids})
+    return None if classes is None else identifiers(classes.get("train", {}))
 
 
 def _described(spec: ClassSpec) -> Dataset | None:
