@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metaexp.api import Comparison as Comparison
-    from metaexp.api import Run as Run
     from metaexp.api import compare_runs as compare_runs
     from metaexp.api import dataset as dataset
     from metaexp.api import load_run as load_run
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from metaexp.core.types import Examples as Examples
     from metaexp.data.base import Dataset as Dataset
     from metaexp.data.inventory.loaded import LoadedDataset as LoadedDataset
+    from metaexp.folders.run import Run as Run
     from metaexp.models.base import Network as Network
+    from metaexp.results.evaluations import Evaluation as Evaluation
     from metaexp.results.run_table import RunTable as RunTable
     from metaexp.run.predict.conformal import Calibration as Calibration
     from metaexp.run.predict.learner import Learner as Learner
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
-    "metaexp.api": ("Comparison", "Run", "compare_runs", "dataset", "load_run", "runs", "train"),
+    "metaexp.api": ("Comparison", "compare_runs", "dataset", "load_run", "runs", "train"),
     "metaexp.core.algorithm": ("Algorithm",),
     "metaexp.core.errors": ("ConfigError", "MetaexpError"),
     "metaexp.core.fields": ("Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),
@@ -48,7 +49,9 @@ _PLACES = {
     "metaexp.core.types": ("Episode", "Examples"),
     "metaexp.data.base": ("Dataset",),
     "metaexp.data.inventory.loaded": ("LoadedDataset",),
+    "metaexp.folders.run": ("Run",),
     "metaexp.models.base": ("Network",),
+    "metaexp.results.evaluations": ("Evaluation",),
     "metaexp.results.run_table": ("RunTable",),
     "metaexp.run.predict.conformal": ("Calibration",),
     "metaexp.run.predict.learner": ("Learner",),

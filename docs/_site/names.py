@@ -5,7 +5,7 @@ from __future__ import annotations
 import metaexp
 
 _SECTIONS = {
-    "Train, load and compare": ("metaexp.api", "metaexp.results"),
+    "Train, load and compare": ("metaexp.api", "metaexp.folders", "metaexp.results"),
     "Predict": ("metaexp.run",),
     "Algorithms, networks and data of your own": ("metaexp.core", "metaexp.models", "metaexp.data"),
 }

@@ -1,1 +1,1 @@
-"""Folders of runs, sweeps and searches: found, listed, shown, watched and removed. Without torch."""
+"""Folders of runs, sweeps and searches: found, listed, shown, watched, removed, and (``run.py``) used from Python."""

@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
 from metaexp.core.nested import sha256_of
+from metaexp.core.terminal_text import plain
+from metaexp.results.display.wording import format_score, format_task
 from metaexp.results.episodes import tested_episodes
 from metaexp.results.per_class.files import ClassResult, read_classes
 from metaexp.results.reading import ADDED, FaultError, build
@@ -62,8 +65,15 @@ class Evaluation:
     """SHA-256 of ``<id>_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
     schema_version: int = SCHEMA_VERSION
 
+    def __repr__(self) -> str:
+        """The run, the task, the test score, and what was changed for it."""
+        what = f"{self.algorithm} on {self.dataset}, {format_task(self.task)}"
+        changed = f", with {' '.join(self.overrides)}" if self.overrides else ""
+        score = f"test {self.test.metric} {format_score(self.test)}, {counted(self.test.n_episodes, 'episode')}"
+        return plain(f"<{type(self).__name__} of {self.run}: {what}: {score}{changed}>")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class PublishedTest(Evaluation):
     """A published later test, as in ``later_tests/<id>.json``: with the saved experiment that it is a test of."""
 

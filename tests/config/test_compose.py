@@ -88,7 +88,7 @@ UNREADABLE = {
     "foo": "'foo' is not an override; write key=value without spaces, such as algorithm=maml or train.steps=2000, ",
     "=": "'=' is not an override; write key=value without spaces, ",
     "=maml": "'=maml' is not an override; write key=value without spaces, ",
-    "seed=1,2": "seed=1,2 holds several values; metaexp train -m runs them all, and [1,2] is one value, a list.",
+    "seed=1,2": "seed=1,2 holds several values; metaexp train -m and evaluate take them; [1,2] is one value, a list.",
     "task=4way": "task=4way is not there. Known: 20way_1shot, ",
     "device=gpu": "device=gpu is not there. Did you mean cpu? Known: auto, cpu, cuda, mps.",
     "model=3": "model=3 is not there.",

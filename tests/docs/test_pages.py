@@ -116,7 +116,7 @@ def test_what_the_page_about_python_shows_runs(tmp_path: Path, monkeypatch: pyte
     assert all(name in found for name, found in zip(names["names"], names["sets"], strict=True))
     assert sys.modules["metaexp"] is names["mx"]
     with pytest.raises(mx.ConfigError, match="no run has a key algoritm"):  # a typo on the page would be seen
-        exec(blocks[2].replace('algorithm="maml"', 'algoritm="maml"').partition("mine = ")[2], names)
+        exec(blocks[3].replace('algorithm="maml"', 'algoritm="maml"').partition("mine = ")[2], names)
 
 
 def test_every_file_that_the_architecture_names_is_there() -> None:

@@ -5,9 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from metaexp.core.counted import shortened
+from metaexp.core.errors import ConfigError
+
 EXAMPLES = "key=value without spaces, such as algorithm=maml or train.steps=2000, and several values as seed=0,1,2"
 QUOTE = ". Quote special characters twice: 'key=\"value\"'."
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def override_texts(overrides: Sequence[object]) -> list[str]:
+    """Return overrides that were given to a function.
+
+    Raises:
+        ConfigError: One of them is not a text, such as a list of them.
+    """
+    found = []
+    for item in overrides:
+        if not isinstance(item, str):
+            raise ConfigError(
+                f"{shortened(str(item))} is not an override: each is a text of its own, such as 'algorithm=maml', "
+                "'seed=3'. Write * in front of a list of them."
+            )
+        found.append(item)
+    return found
 
 
 def key_of(line: str) -> str:

@@ -211,7 +211,7 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return f"{line} continues a run; use it with metaexp train, and give the folder of one run."
     if override.is_sweep_override():
         values = line.partition("=")[2]
-        return f"{line} holds several values; metaexp train -m runs them all, and [{values}] is one value, a list."
+        return f"{line} holds several values; metaexp train -m and evaluate take them; [{values}] is one value, a list."
     if key == "search" or key.startswith("search."):
         return f"{line} is about a search, which is many runs; use it with metaexp search."
     problem = _hydra_problem(override, line) if is_of_hydra(line) else None

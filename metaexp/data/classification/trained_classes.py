@@ -44,7 +44,8 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
         raise ConfigError(
             f"dataset={name}: {_some(found, classes, 'test')} were trained on, such as {found[0]}, so "
             "this is not a test on new classes. Choose the split that the run was trained with, or give "
-            "--allow-trained-classes to measure it nevertheless; their number is then printed beside the result."
+            "--allow-trained-classes (in Python: allow_trained_classes=True) to measure it nevertheless; their number "
+            "is then printed beside the result."
         )
     return len(found)
 
