@@ -29,6 +29,18 @@ def has_weights(folder: Path) -> bool:
     return any((folder / "checkpoints").glob("*.safetensors"))
 
 
+def problem_of_test(folder: Path, state: RunState) -> str:
+    """Return why ``metaexp evaluate`` would refuse a completed run; "" if it would not.
+
+    Args:
+        folder: The run folder.
+        state: How far the run is.
+    """
+    if problem := problem_of_settings(folder) or _problem_of_files(folder, state):
+        return problem
+    return "" if has_weights(folder) else f"{folder / 'checkpoints'} has no weights."
+
+
 def format_changed(folder: Path, state: RunState) -> str:
     """Return what was changed in a completed run after its end, which no command takes then; "" if nothing was.
 
@@ -36,13 +48,20 @@ def format_changed(folder: Path, state: RunState) -> str:
         folder: The run folder.
         state: How far the run is.
     """
-    if state.state != "completed" or state.record is None or problem_of_settings(folder):
+    if problem_of_settings(folder) or not (problem := _problem_of_files(folder, state)):
+        return ""
+    return (
+        "changed after the run, so it is not tested, compared or reproduced; what is below is of record.json: "
+        f"{plain(problem)[:500]}"
+    )
+
+
+def _problem_of_files(folder: Path, state: RunState) -> str:
+    """Which file of a completed run is not what the run wrote; "" if all are."""
+    if state.state != "completed" or state.record is None:
         return ""
     try:
         check_run_files(folder, state.record)
     except (RunFolderError, OSError) as error:
-        return (
-            "changed after the run, so it is not tested, compared or reproduced; what is below is of record.json: "
-            f"{plain(first_line(error))[:500]}"
-        )
+        return first_line(error)
     return ""

@@ -19,7 +19,7 @@ from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.nested import values_by_key
 from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of, size_of
-from metaexp.folders.intact import format_changed, has_weights, problem_of_settings
+from metaexp.folders.intact import format_changed, has_weights, problem_of_settings, problem_of_test
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run, steps_done
@@ -259,21 +259,31 @@ def _format_owner(found: Found) -> str:
     parts += [f"command: {item.command}" for item in again]
     rows = [run_row(job) for job in jobs(found)]
     parts.append(format_rows(rows, "no jobs"))
-    return "\n".join([*parts, format_next(_next_of_owner(found, row.state, [job.state for job in rows], again))])
+    best = _best_trials(found) if found.kind == "search" and row.state != "running" else []
+    problems = {path: problem_of_test(path, read_run(Found(path, "run", found.path))) for path in best}
+    parts += [f"{path.name} cannot be tested: {plain(why)[:500]}" for path, why in problems.items() if why]
+    whole = [path for path, why in problems.items() if not why]
+    return "\n".join([*parts, format_next(_next_of_owner(found, row.state, [job.state for job in rows], again, whole))])
 
 
-def _next_of_owner(found: Found, state: str, states: Sequence[str], again: Sequence[Step]) -> list[Step]:
+def _best_trials(found: Found) -> list[Path]:
+    """The folders of the best trials of a search; none where its report cannot be read."""
+    try:
+        report = read_report(found.path)
+    except RunFolderError:
+        return []
+    names = [name for name, number in report.numbers.items() if report.best and number == report.best[0]]
+    return [found.path / name for name in names if kind_of(found.path / name) == "run"]
+
+
+def _next_of_owner(
+    found: Found, state: str, states: Sequence[str], again: Sequence[Step], best: Sequence[Path]
+) -> list[Step]:
+    """What one would do with a sweep or a search. ``best`` are its best trials that can be tested."""
     if state == "running":
         return [step("how far it is", "watch", found.path)]
     if found.kind == "sweep":
         command = shlex.split(again[0].command) if again else []
         return after_sweep(found.path, states, command)
     steps = [] if state == "completed" else list(again)
-    try:
-        report = read_report(found.path)
-    except RunFolderError:
-        return steps
-    names = [name for name, number in report.numbers.items() if report.best and number == report.best[0]]
-    best = [found.path / name for name in names if kind_of(found.path / name) == "run"]
-    whole = [path for path in best if has_weights(path) and not problem_of_settings(path)]
-    return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in whole)]
+    return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in best)]

@@ -203,6 +203,28 @@ def test_the_best_trial_of_a_search_is_tested_only_with_its_configuration_and_we
     assert "metaexp evaluate" not in shown(capsys, "outputs/searches/rates")
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "what"),
+    [
+        ("config.yaml", '"inner_lr": 0.4', '"inner_lr": 0.5', "algorithm.inner_lr was 0.4 and is 0.5"),
+        ("choices.yaml", "maml", "anil", "algorithm is anil, and in record.json it is maml"),
+    ],
+)
+def test_a_best_trial_that_was_edited_after_its_end_is_not_offered_to_be_tested(
+    outputs: Path, capsys: pytest.CaptureFixture[str], name: str, old: str, new: str, what: str
+) -> None:
+    path = Path("outputs/searches/rates/001-maml-glyphs-seed1") / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    out = shown(capsys, "outputs/searches/rates")
+    assert "metaexp evaluate" not in out
+    (line,) = [line for line in out.splitlines() if line.startswith("001-maml-glyphs-seed1 cannot be tested: ")]
+    assert what in line
+    path.write_text(text)
+    assert "cannot be tested" not in shown(capsys, "outputs/searches/rates")
+
+
 def test_a_sweep_and_a_search_are_shown_with_their_jobs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(capsys, "outputs/sweeps/seeds")
     assert out.startswith("outputs/sweeps/seeds: failed, 3 jobs, ")
