@@ -17,6 +17,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES, read_domains, read_metric, tested_episodes
 from metaexp.results.evaluations import as_trained
+from metaexp.results.job_note import why_no_record
 from metaexp.results.own_code import codes_used
 from metaexp.results.per_class.files import CLASSES_FILE, ClassResult, read_classes
 from metaexp.results.privacy import clean_text
@@ -87,7 +88,7 @@ def gather(paths: Sequence[Path], metric: str | None = None) -> Gathered:
     left_out += [LeftOut(folder.name, "cannot be read") for folder in unreadable]
     for folder in folders:
         if not os.path.lexists(folder / RECORD_FILE):
-            left_out.append(LeftOut(folder.name, "has not begun, or was killed before it could write a record"))
+            left_out.append(LeftOut(folder.name, clean_text(why_no_record(folder).replace(f"{folder}/", ""))))
             continue
         try:
             record = read_record(folder)

@@ -18,6 +18,8 @@ from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of
 from metaexp.folders.state import is_in_use
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, PUBLISHED_TESTS
+from metaexp.results.job_note import LOCK_FILE, STATE_FILE
+from metaexp.results.job_state import LOG_FILE
 from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE, PROGRESS_FILE
@@ -25,7 +27,6 @@ from metaexp.results.record import FROZEN_FILE, RECORD_FILE, read_record
 from metaexp.search.files import REPORT_FILE, STUDY_JOURNAL
 from metaexp.sweep.folder import JOURNAL_FILE, LOCKS_FOLDER, SWEEP_FILE, TABLE_FILE, open_sweep
 from metaexp.sweep.frozen_job import read_frozen
-from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
 _OF_RUN = {
     "config.yaml", "choices.yaml", ".hydra", METRICS_FILE, TIMINGS_FILE, EPISODES_FILE, METRICS_OF_EPISODES,

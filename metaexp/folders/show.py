@@ -36,13 +36,13 @@ from metaexp.results.display.wording import (
 )
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, evaluations
+from metaexp.results.job_state import LOG_FILE
 from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.run.own_options import trust_of_run
 from metaexp.sweep.folder import open_sweep
-from metaexp.sweep.job_state import LOG_FILE
 
 _MISSING = object()
 _NOT_SETTINGS = ("paths", "reference", "experiment")

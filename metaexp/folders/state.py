@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from metaexp.core.disk.locks import RUN_LOCK, is_locked
+from metaexp.core.disk.locks import RUN_LOCK, is_file_locked
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.folders.find import Found
 from metaexp.results.episodes import check_tested
+from metaexp.results.job_note import LOCK_FILE
+from metaexp.results.job_state import JobState, read_state
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE, RunRecord, read_record
 from metaexp.sweep.folder import LOCKS_FOLDER
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
-from metaexp.sweep.job_state import LOCK_FILE, JobState, read_state
 
 State = Literal["waiting", "running", "stopped", "failed", "completed", "damaged"]
 STATES: tuple[State, ...] = ("waiting", "running", "stopped", "failed", "completed", "damaged")
@@ -92,19 +92,6 @@ def is_in_use(folder: Path) -> bool:
     if locks.is_symlink() or not locks.is_dir():
         return False
     return any(is_file_locked(path) for path in locks.iterdir())
-
-
-def is_file_locked(path: Path) -> bool:
-    """Return whether a process has a lock file locked. A link or a special file is not a lock.
-
-    A file that may be read but not written, as in the folders of a colleague, counts as not locked.
-    """
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return False
-        return is_locked(path)
-    except OSError:
-        return False
 
 
 def _read_single(found: Found) -> RunState:

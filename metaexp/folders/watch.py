@@ -18,12 +18,12 @@ from metaexp.folders.listing import format_columns
 from metaexp.folders.state import STATES, RunState, is_in_use, read_run, steps_done
 from metaexp.results.display.next_steps import format_next, step
 from metaexp.results.display.wording import NOTHING, format_score, format_time, format_value
+from metaexp.results.job_state import LOG_FILE
 from metaexp.results.progress_file import Progress, read_progress
 from metaexp.results.record import FROZEN_FILE
 from metaexp.run.progress import format_left
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
-from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.time_left import TimeLeft, format_phase
 
 _LONGEST_ERROR = 100

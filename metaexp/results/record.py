@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaexp.core.disk.files import encode_text, read_regular, write_atomically
-from metaexp.core.disk.nearest import not_a_run
 from metaexp.core.errors import RunFolderError
 from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.nested import sha256_of
 from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCodeRecord, ParentRun
+from metaexp.results.job_note import FROZEN_FILE as FROZEN_FILE
+from metaexp.results.job_note import RECORD_FILE as RECORD_FILE
+from metaexp.results.job_note import no_record
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths, check_mappings, check_not_negative
 
-RECORD_FILE = "record.json"
-FROZEN_FILE = "frozen.json"
-"""The file that a sweep writes into the folder of each job before any begins."""
 DIGEST = "digest"
 """The key of the digest of all other keys."""
 SCHEMA_VERSION = 1
@@ -254,11 +253,11 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
     if path != folder and folder.is_file():
-        raise not_a_run(folder, RECORD_FILE)
+        raise no_record(folder)
     try:
         content = json.loads(read_regular(path, 1 << 24))
     except FileNotFoundError as error:
-        raise not_a_run(folder, RECORD_FILE) from error
+        raise no_record(folder) from error
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

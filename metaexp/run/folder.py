@@ -20,11 +20,11 @@ from metaexp.config.yaml_files import read_mapping, to_yaml
 from metaexp.core.disk.errors import explain_disk_errors
 from metaexp.core.disk.files import encode_text, read_regular, refuse_links, write_atomically
 from metaexp.core.disk.locks import RUN_LOCK, LockedError, hold_lock
-from metaexp.core.disk.nearest import not_a_run
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
+from metaexp.results.job_note import no_record
 from metaexp.results.own_code import CODE
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE, read_record
 from metaexp.run.own_options import resume_command
@@ -245,11 +245,11 @@ def existing(path: Path) -> RunFolder:
     """The run folder at ``path``.
 
     Raises:
-        RunFolderError: The folder holds no run, or holds links or special files.
+        RunFolderError: The folder holds no run, or one that has no files yet, or it holds links or special files.
     """
     folder = RunFolder(path)
     if not path.is_dir() or not folder.config.exists():
-        raise not_a_run(path, folder.config.name)
+        raise no_record(path, folder.config.name)
     refuse_links(path)
     return folder
 

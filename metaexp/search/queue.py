@@ -10,6 +10,7 @@ from metaexp.core.disk.locks import LockedError, acquire, hold_lock
 from metaexp.core.errors import ConfigError, MachineError, RunFolderError, first_line
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.job_warnings import JobWarnings
+from metaexp.results.job_state import LOG_FILE
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 from metaexp.search.point import Point
 from metaexp.search.prepare import Prepared
@@ -19,7 +20,6 @@ from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
 from metaexp.sweep.folder import LOCKS_FOLDER, Sweep, check_in_place
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
-from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.processes.pool import Start
 
 _MOST_REPEATS = 200

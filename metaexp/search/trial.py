@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.metric import Metric
+from metaexp.results.job_state import JobState, is_job_locked
 from metaexp.search.point import Point
 from metaexp.search.study import Study
 from metaexp.sweep.folder import check_in_place
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.processes.job_process import BUSY, final_state
 from metaexp.sweep.processes.pool import Start
 

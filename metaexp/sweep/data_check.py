@@ -20,10 +20,11 @@ from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import ConfigError, DataError, ExitCode, MetaexpError, RunFolderError
 from metaexp.data.base import Dataset
 from metaexp.data.inventory.sources import Sources
+from metaexp.results.job_note import Note, read_note
+from metaexp.results.job_state import LOG_FILE
 from metaexp.sweep.expand import format_where
 from metaexp.sweep.frozen_job import FrozenJob, write_frozen
 from metaexp.sweep.groups import in_groups
-from metaexp.sweep.job_state import LOG_FILE, Note, read_note
 from metaexp.sweep.processes.job_process import JobProcess
 from metaexp.sweep.processes.pool import Start
 from metaexp.sweep.summary import format_job

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metaexp.core.errors import ExitCode
+from metaexp.results.job_state import JobState
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import JobState
 
 if TYPE_CHECKING:
     from metaexp.sweep.options import SweepOptions

@@ -13,9 +13,9 @@ from metaexp.config.command_line.section_overrides import kinds_of
 from metaexp.config.schema import EvalSettings, TrainSettings
 from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
+from metaexp.results.job_state import JobState
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import JobState
 from metaexp.sweep.run_costs import costs_of
 
 if TYPE_CHECKING:

@@ -33,9 +33,9 @@ from metaexp.core.errors import ConfigError, MachineError, first_line
 from metaexp.machine.requeue import save_before_requeue
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each
+from metaexp.results.job_state import JobState
 from metaexp.sweep.folder import Sweep, check_in_place, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.processes.job_process import JobProcess, start
 from metaexp.sweep.processes.pool import Pool

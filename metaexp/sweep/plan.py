@@ -11,13 +11,13 @@ from metaexp.config.command_line.override_text import chosen_launcher
 from metaexp.core.counted import counted
 from metaexp.machine.threads import threads_each
 from metaexp.results.display.wording import NOTHING, format_times
+from metaexp.results.job_state import JobState
 from metaexp.sweep.data_check import missing_data
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measure_times
 from metaexp.sweep.expand import runs_here
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
-from metaexp.sweep.job_state import JobState
 from metaexp.sweep.prepare import Prepared
 from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.sweep.summary import format_counts, format_nothing_reused, format_state, format_trackers_of_copies

@@ -15,13 +15,13 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import format_changed_keys
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.results.job_state import JobState
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete, is_left
 from metaexp.sweep.expand import check_new_classes, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.reuse import find_reusable_runs
 

@@ -6,11 +6,11 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from metaexp.results.job_state import JobState, is_job_locked
 from metaexp.sweep.decide import is_tried_again
 from metaexp.sweep.folder import Sweep, check_in_place
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups
-from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.processes.job_process import BUSY, JobProcess, final_state
 from metaexp.sweep.processes.pool import Start

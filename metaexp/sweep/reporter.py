@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.machine.job_warnings import JobWarnings
+from metaexp.results.job_state import LOG_FILE, JobState
 from metaexp.results.progress_file import read_progress
 from metaexp.run.progress import Advance, Display
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import LOG_FILE, JobState
 from metaexp.sweep.run_costs import costs_of
 from metaexp.sweep.summary import format_job, format_job_line
 from metaexp.sweep.time_left import TimeLeft, format_running

@@ -10,11 +10,12 @@ from typing import Any
 from metaexp.core.disk.files import refuse_links
 from metaexp.core.disk.locks import RUN_LOCK
 from metaexp.core.errors import RunFolderError
+from metaexp.results.job_note import LOCK_FILE, STATE_FILE
+from metaexp.results.job_state import LOG_FILE
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import FROZEN_FILE, RunRecord
 from metaexp.sweep.estimate import finished_runs
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
 _NOT_COPIED = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, RUN_LOCK, "wandb", "mlflow")
 _RECORDED_PACKAGES = ("metaexp.", "torch.")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from metaexp.core.counted import counted
 from metaexp.results.display.wording import format_score, format_time, format_times
+from metaexp.results.job_state import JobState, Status
 from metaexp.results.record import RunRecord
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import JobState, Status
 
 _LOUD = {"failed": "FAILED", "killed": "KILLED"}
 _LONG = 100

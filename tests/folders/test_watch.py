@@ -18,10 +18,10 @@ from metaexp.cli.main import main
 from metaexp.core.disk.locks import hold_lock
 from metaexp.folders.find import find
 from metaexp.folders.watch import Watched, format_changes, format_watched
+from metaexp.results.job_note import Note, write_note
 from metaexp.results.progress_file import PROGRESS_FILE, Progress, write_progress
 from metaexp.results.record import write_record
 from metaexp.sweep.folder import create
-from metaexp.sweep.job_state import Note, write_note
 
 HALF = Progress("train", 300, 600, 300, 600, 10.0, 50.0, 30.0)
 TESTS = {"eval": {"test": True, "episodes": 1000}}

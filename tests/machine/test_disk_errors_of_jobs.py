@@ -10,8 +10,8 @@ import pytest
 
 from metaexp.config import yaml_files
 from metaexp.core.errors import ExitCode, RunFolderError
+from metaexp.results.job_state import new_note
 from metaexp.run import checkpoint
-from metaexp.sweep.job_state import new_note
 from metaexp.sweep.processes.worker import _note_of
 
 

@@ -27,11 +27,11 @@ from metaexp.core.disk.locks import acquire
 from metaexp.core.errors import DataError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.machine.signals import Interrupted
+from metaexp.results.job_state import JobState
 from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
 from metaexp.search.queue import TrialQueue
 from metaexp.search.run import search
-from metaexp.sweep.job_state import JobState
 from metaexp.sweep.processes import warm_start
 
 pytest.importorskip("optuna")

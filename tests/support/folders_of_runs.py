@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from metaexp.config.identity import config_hash
+from metaexp.results.job_note import Note, write_note
 from metaexp.results.record import RunRecord, Score, Task, write_record
 from metaexp.sweep.folder import Sweep, create
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import Note, write_note
 
 CONFIG: dict[str, Any] = {
     "seed": 0,

@@ -23,7 +23,7 @@ from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
 from metaexp.machine.forked_process import wait_for
-from metaexp.sweep.job_state import LOG_FILE
+from metaexp.results.job_state import LOG_FILE
 from metaexp.sweep.processes import preload, worker
 from metaexp.sweep.processes.job_process import JobProcess, unless_log_opens, worker_arguments
 

@@ -13,11 +13,11 @@ from kept_runs import KeptRuns
 
 from metaexp.core.errors import ConfigError
 from metaexp.results.beginning import ParentRun
+from metaexp.results.job_state import JobState
 from metaexp.results.record import read_record
 from metaexp.run.progress import Lines
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.estimate import estimate
-from metaexp.sweep.job_state import JobState
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.reuse import _is_same
 from metaexp.sweep.run import run_all

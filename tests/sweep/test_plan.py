@@ -15,12 +15,13 @@ from metaexp.cli.plan import main
 from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
+from metaexp.results.job_note import write_note
+from metaexp.results.job_state import JobState, new_note
 from metaexp.results.record import RunRecord, Task, write_record
 from metaexp.run import throughput
 from metaexp.run.progress import Advance, Lines, Silent
 from metaexp.run.throughput import Throughput
 from metaexp.sweep.folder import create
-from metaexp.sweep.job_state import JobState, new_note, write_note
 from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.summary import format_table

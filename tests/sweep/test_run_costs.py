@@ -12,9 +12,9 @@ import pytest
 from folders_of_runs import a_job, a_record, config
 
 from metaexp.results.beginning import ParentRun
+from metaexp.results.job_state import JobState
 from metaexp.results.record import RunRecord, write_record
 from metaexp.sweep.estimate import estimate
-from metaexp.sweep.job_state import JobState
 from metaexp.sweep.run_costs import costs_of
 from metaexp.sweep.time_left import TimeLeft
 

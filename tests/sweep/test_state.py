@@ -12,10 +12,11 @@ import pytest
 
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
+from metaexp.results.job_note import read_note, write_note
+from metaexp.results.job_state import is_job_locked, lock_job, new_note, read_state
 from metaexp.sweep.folder import create, open_sweep
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_state import is_job_locked, lock_job, new_note, read_note, read_state, write_note
 from metaexp.sweep.processes.job_process import final_state
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,6 +81,19 @@ def is_locked(path: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def is_file_locked(path: Path) -> bool:
+    """Return whether a process has a lock file locked. A link or a special file is not a lock.
+
+    A file that may be read but not written, as in the folders of a colleague, counts as not locked.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        return is_locked(path)
+    except OSError:
+        return False
 
 
 def _write_holder(handle: int) -> None:

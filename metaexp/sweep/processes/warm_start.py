@@ -20,8 +20,8 @@ from metaexp.config.accelerators import computes_on_cpu
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.collector import collect_rarely
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
+from metaexp.results.job_state import LOG_FILE
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
-from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.processes.job_process import (
     ONLY_CHECK,
     JobProcess,

@@ -28,11 +28,12 @@ from metaexp.machine.collector import collect_rarely
 from metaexp.machine.requeue import ignore_signals_of_clusters
 from metaexp.machine.signals import Interrupted
 from metaexp.machine.warm_parent import leave
+from metaexp.results.job_note import Note, write_note
+from metaexp.results.job_state import LOG_FILE, lock_job, new_note, read_state
 from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.groups import n_together
-from metaexp.sweep.job_state import LOG_FILE, Note, lock_job, new_note, read_state, write_note
 from metaexp.sweep.processes.job_process import BUSY, ONLY_CHECK
 from metaexp.sweep.processes.warm_start import FORK_SERVER, become_job
 

@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from metaexp.core.errors import ExitCode
+from metaexp.results.job_note import read_note
+from metaexp.results.job_state import read_state
 from metaexp.run.progress import Lines
 from metaexp.sweep.folder import create
-from metaexp.sweep.job_state import read_note, read_state
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.processes import job_process
 from metaexp.sweep.processes.warm_start import open_job_starter

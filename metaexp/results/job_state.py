@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.disk.locks import LockedError, acquire, is_locked
 from metaexp.core.errors import RunFolderError
-from metaexp.results.reading import FaultError, build, damaged
+from metaexp.results.job_note import LOCK_FILE, Note, read_note
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 
-STATE_FILE = "job_state.json"
 LOG_FILE = "output.log"
-LOCK_FILE = ".claim"
 UNSAVED = "stopped before it could save"
 """The error of a job that was asked to stop, and ended without a word."""
-_MOST_BYTES = 1 << 20  # of a note: 1 MiB
 
 Status = Literal["waiting", "running", "completed", "interrupted", "failed", "killed"]
-
-
-@dataclass(frozen=True)
-class Note:
-    """The content of ``job_state.json``. The worker writes it, or, if that was killed, the process that started it.
-
-    Attributes:
-        status: How far the worker came.
-        attempts: How often a worker has started on the job, this time included.
-        pid: The worker's process.
-        host: The machine that it ran on.
-        exit_code: Exit code of the worker; None while it runs.
-        error: First line of the error that ended it.
-    """
-
-    status: Literal["running", "completed", "interrupted", "failed", "killed"]
-    attempts: int
-    pid: int
-    host: str
-    exit_code: int | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,32 +100,6 @@ def _read_state(folder: Path) -> JobState:
         return _read_state(folder)
     status: Status = "failed" if note.status == "completed" else note.status  # its record was lost
     return JobState(status, log, note.error, record, attempts, note.exit_code)
-
-
-def read_note(folder: Path) -> Note | None:
-    """Read the note of the job's last worker; None if no worker has started.
-
-    Raises:
-        RunFolderError: The note is damaged.
-    """
-    path = folder / STATE_FILE
-    try:
-        note: Note = build(Note, json.loads(read_regular(path, _MOST_BYTES)))
-    except FileNotFoundError:
-        return None
-    except (ValueError, AttributeError, FaultError) as error:
-        raise damaged(path, error, " Remove it, and give the same command again.") from error
-    return note
-
-
-def write_note(folder: Path, note: Note) -> None:
-    """Write the note of the job's worker, in place of an earlier one.
-
-    Args:
-        folder: The folder of the job.
-        note: What the worker says of itself.
-    """
-    write_atomically(folder / STATE_FILE, (json.dumps(asdict(note)) + "\n").encode())
 
 
 def new_note(folder: Path, attempts: int = 1) -> Note:

@@ -1,0 +1,103 @@
+"""What the worker of a job says of it in ``job_state.json``, and why a job has no record. Without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from metaexp.core.disk.files import read_regular, write_atomically
+from metaexp.core.disk.locks import is_file_locked
+from metaexp.core.disk.nearest import not_a_run
+from metaexp.core.errors import RunFolderError
+from metaexp.results.reading import FaultError, build, damaged
+
+RECORD_FILE = "record.json"
+FROZEN_FILE = "frozen.json"
+"""The file that a sweep writes into the folder of each job before any begins."""
+STATE_FILE = "job_state.json"
+LOCK_FILE = ".claim"
+_MOST_BYTES = 1 << 20  # of a note: 1 MiB
+
+
+@dataclass(frozen=True)
+class Note:
+    """The content of ``job_state.json``. The worker writes it, or, if that was killed, the process that started it.
+
+    Attributes:
+        status: How far the worker came.
+        attempts: How often a worker has started on the job, this time included.
+        pid: The worker's process.
+        host: The machine that it ran on.
+        exit_code: Exit code of the worker; None while it runs.
+        error: First line of the error that ended it.
+    """
+
+    status: Literal["running", "completed", "interrupted", "failed", "killed"]
+    attempts: int
+    pid: int
+    host: str
+    exit_code: int | None = None
+    error: str | None = None
+
+
+def read_note(folder: Path) -> Note | None:
+    """Read the note of the job's last worker; None if no worker has started.
+
+    Raises:
+        RunFolderError: The note is damaged.
+    """
+    path = folder / STATE_FILE
+    try:
+        note: Note = build(Note, json.loads(read_regular(path, _MOST_BYTES)))
+    except FileNotFoundError:
+        return None
+    except (ValueError, AttributeError, FaultError) as error:
+        raise damaged(path, error, " Remove it, and give the same command again.") from error
+    return note
+
+
+def write_note(folder: Path, note: Note) -> None:
+    """Write the note of the job's worker, in place of an earlier one.
+
+    Args:
+        folder: The folder of the job.
+        note: What the worker says of itself.
+    """
+    write_atomically(folder / STATE_FILE, (json.dumps(asdict(note)) + "\n").encode())
+
+
+def why_no_record(folder: Path) -> str:
+    """Return why a job has no record, as the rest of a sentence about it.
+
+    Args:
+        folder: The folder of the job, without a ``record.json``.
+    """
+    try:
+        note = read_note(folder)
+    except RunFolderError as error:
+        return f"has no record, and {str(error).rstrip('.')}"
+    except OSError as error:
+        return f"has no record, and {STATE_FILE} cannot be read: {error.strerror or error}"
+    if is_file_locked(folder / LOCK_FILE):
+        return "is running, and has no record yet"
+    if note is None:
+        return "has not begun"
+    if note.status == "completed":
+        return f"has lost its {RECORD_FILE}"
+    ended = {"failed": "failed", "interrupted": "was interrupted"}.get(note.status, "was killed")
+    reason = f": {note.error.rstrip('.')}" if note.status == "failed" and note.error else ""
+    return f"{ended} before it could write a record{reason}"
+
+
+def no_record(folder: Path, file: str = RECORD_FILE) -> RunFolderError:
+    """Return the error for a folder without a record: of a job, why it has none; of any other, that it is not a run.
+
+    Args:
+        folder: The folder.
+        file: The name of the file that was looked for.
+    """
+    is_job = os.path.lexists(folder / FROZEN_FILE) and not os.path.lexists(folder / RECORD_FILE)
+    return RunFolderError(f"{folder}: this run {why_no_record(folder)}.") if is_job else not_a_run(folder, file)

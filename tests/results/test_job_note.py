@@ -1,0 +1,96 @@
+"""Why a job of a sweep has no record: said by all who look for one, in the words of the job's own note."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import metaexp as mx
+from metaexp.cli.main import main
+from metaexp.compare.gather import gather
+from metaexp.core.errors import RunFolderError
+from metaexp.results.job_note import FROZEN_FILE, LOCK_FILE, STATE_FILE, Note, no_record, why_no_record, write_note
+from metaexp.results.job_state import lock_job
+from metaexp.results.record import RECORD_FILE, read_record
+from metaexp.run.folder import existing
+
+ENDS = {
+    "has not begun": None,
+    "failed before it could write a record: DataError: no omniglot in <path>, get it": Note(
+        "failed", 1, 2, "here", 3, "DataError: no omniglot in /home/me/data, get it."
+    ),
+    "failed before it could write a record": Note("failed", 1, 2, "here", 1),
+    "was interrupted before it could write a record": Note("interrupted", 1, 2, "here", 130, "stopped by SIGINT"),
+    "was killed before it could write a record": Note("running", 1, 2, "here"),
+    "has lost its record.json": Note("completed", 1, 2, "here", 0),
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job without a record, in a sweep."""
+    folder = tmp_path / "sweep" / "003-maml"
+    folder.mkdir(parents=True)
+    (folder / FROZEN_FILE).write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("said", ENDS)
+def test_a_comparison_says_why_a_job_has_no_record(job: Path, said: str) -> None:
+    if (note := ENDS[said]) is not None:
+        write_note(job, note)
+    assert [(item.name, item.reason) for item in gather([job.parent]).left_out] == [("003-maml", said)]
+    with pytest.raises(RunFolderError, match=f"none of these runs can be compared: 003-maml {said}"):
+        mx.compare_runs(job.parent)
+    write_note(job, Note("failed", 1, 2, "here", 3, "another"))
+    assert gather([job.parent]).left_out[0].reason != said
+
+
+def test_a_job_that_is_running_now_is_not_called_killed(job: Path) -> None:
+    write_note(job, Note("running", 1, 2, "here"))
+    with lock_job(job):
+        assert why_no_record(job) == "is running, and has no record yet"
+    assert why_no_record(job) == "was killed before it could write a record"
+
+
+def test_every_other_reader_of_runs_says_it_too(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_note(job, Note("failed", 1, 2, "here", 3, "no such file"))
+    said = "this run failed before it could write a record: no such file."
+    assert [str(reason).endswith(said) for reason in mx.runs(job.parent).left_out.values()] == [True]
+    for reader in (read_record, existing, mx.load_run):
+        with pytest.raises(RunFolderError, match=said):
+            reader(job)
+    for command in (["evaluate", str(job)], ["why", str(job), str(job)], ["leaderboard", str(job.parent)]):
+        main(command)
+        shown = capsys.readouterr()
+        assert said in shown.out + shown.err, command
+
+
+@pytest.mark.parametrize("kind", ["damaged", "a folder", "a queue", "a link"])
+def test_a_note_that_cannot_be_read_is_said_and_hangs_nobody(job: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "elsewhere").write_text("kept")
+    for name in (STATE_FILE, LOCK_FILE):
+        path = job / name
+        if kind == "damaged":
+            path.write_text("{")
+        elif kind == "a folder":
+            path.mkdir()
+        elif kind == "a queue":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(tmp_path / "elsewhere")
+    (found,) = gather([job.parent]).left_out
+    assert found.reason.startswith("has no record, and ")
+    assert STATE_FILE in found.reason
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+def test_a_folder_that_is_not_a_job_is_said_to_be_not_a_run(tmp_path: Path, job: Path) -> None:
+    assert "is not a run folder: it has no config.yaml" in str(no_record(tmp_path, "config.yaml"))
+    (job / RECORD_FILE).write_text("{}")
+    assert "is not a run folder: it has no config.yaml" in str(no_record(job, "config.yaml"))
