@@ -21,6 +21,7 @@ from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
 from metaexp.data.base import Dataset
 from metaexp.data.classification.preprocessing import Augmentation
 from metaexp.data.inventory.before_loading import ask_dataset
+from metaexp.data.mixture.dataset import Mixture
 from metaexp.tracking.base import Tracker
 
 _MOST_EXAMPLES = 2_000_000
@@ -124,7 +125,7 @@ def _data(
         folder = Path(values["paths"]["data"]) if "paths" in sound else None
         facts = data_facts(values["dataset"], choices, folder)
         if purpose is Purpose.LOOK:  # then the task need not fit
-            facts = facts._replace(capacity=None)
+            facts = facts._replace(capacity=None, domains=None)
         return facts if purpose.needs_tasks or facts.fixed is None else None, Found([], None)
     except ConfigError as error:
         return None, Found(error.problems, None)
@@ -162,6 +163,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         dataset.varied_ways,
         dataset.val_in_train,
         changes_of(spec, folder),
+        dataset.sizes_in(folder) if isinstance(dataset, Mixture) else None,
     )
 
 

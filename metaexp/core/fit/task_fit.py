@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metaexp.core.fit.advice import Changes, FitAdvice
+from metaexp.core.fit.domains import Domains, domain_problems
 from metaexp.core.shapes import SPLITS, Capacity, FixedBank, Split, TaskShape, trains_on_batches
 
 
@@ -33,6 +34,8 @@ class DataFacts(NamedTuple):
     """Whether the classes of validation are trained on, too."""
     changes: Changes = Changes()
     """What the dataset would hold if keys of its section had other values."""
+    domains: Domains | None = None
+    """The datasets of a mixture; None for other data."""
 
 
 def is_stand_in(dataset: object) -> bool:
@@ -174,7 +177,9 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape, advice: FitA
         return
     if shape.n_way == 1:
         yield "SECTION.n_way=1 leaves nothing to tell apart; set SECTION.n_way to 2 or more."
-    if split == "test" and data.fixed is not None:
+    if data.domains is not None:
+        yield from domain_problems(data.domains, split, shape)
+    elif split == "test" and data.fixed is not None:
         yield from [fixed_shape_problem(data.name, data.fixed.shape, shape)] if shape != data.fixed.shape else []
     elif data.fixed is not None and data.capacity is not None and split not in data.capacity:
         yield (

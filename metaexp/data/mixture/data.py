@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from metaexp.core.errors import ConfigError
+from metaexp.core.fit.domains import Domains, domain_problems
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
@@ -58,6 +59,11 @@ class MixtureData(MetaDataset):
             if sizes:
                 found[split] = Capacity(min(s.n_classes for s in sizes), min(s.per_class for s in sizes))
         return found
+
+    def sizes(self) -> Domains:
+        """Return what each domain holds."""
+        sizes = {name: domain.capacity() for name, domain in self.domains.items()}
+        return Domains(sizes, self.sampling.least_ways, self.sampling.varied_shots)
 
     def class_ids(self, split: Split) -> dict[str, frozenset[str]]:
         """Return what the classes of all domains are recognised by, under ``domain: class``."""
@@ -119,25 +125,9 @@ class MixtureData(MetaDataset):
 
     def _check_room(self, shape: TaskShape) -> None:
         """Raise ConfigError for a domain that has too few classes, or a class with too few examples."""
-        least = self.sampling.least_ways or shape.n_way
-        if least > shape.n_way:
-            raise ConfigError(
-                f"dataset.least_ways={least} is more than task.n_way={shape.n_way}, which is the most. Lower it, or "
-                "raise task.n_way."
-            )
-        needed = 2 if self.sampling.varied_shots else shape.k_shot + shape.n_query
-        for name, domain in self.domains.items():
-            for split, sizes in domain.capacity().items():
-                if sizes.n_classes < least:
-                    raise ConfigError(
-                        f"the {split} split of dataset.domains.{name} has {sizes.n_classes} classes, and an episode at "
-                        f"least {least}. Lower {'dataset.least_ways' if self.sampling.least_ways else 'task.n_way'}."
-                    )
-                if sizes.per_class < needed:
-                    raise ConfigError(
-                        f"the {split} split of dataset.domains.{name} has a class of {sizes.per_class} examples, and "
-                        f"an episode needs {needed}. Lower task.k_shot or task.n_query."
-                    )
+        problems = [line for split in SPLITS for line in domain_problems(self.sizes(), split, shape)]
+        if problems:
+            raise ConfigError(list(dict.fromkeys(line.replace("SECTION", "task") for line in problems)))
 
 
 def _trains(domain: ClassDataset) -> bool:

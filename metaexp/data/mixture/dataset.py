@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metaexp.core.counted import counted
-from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
+from metaexp.core.fit.domains import Domains
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_ids import named_classes
+from metaexp.data.inventory.before_loading import ask_dataset
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import How, Sources
 from metaexp.data.mixture.sizes import Sampling
@@ -80,8 +82,31 @@ class Mixture(Dataset):
         self.val_in_train = any(domain.val_in_train for domain in domains.values())
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
-        """Return None: each domain has its own."""
+        """Return None: each domain has its own, see :meth:`sizes_in`."""
         return None
+
+    def sizes_in(self, folder: Path | None) -> Domains:
+        """Return what each domain holds, as far as it or its files tell before it is loaded.
+
+        Args:
+            folder: ``paths.data``; None reads no file.
+
+        Raises:
+            DataError: The files of a domain are wrong. One whose files are missing is not an error here.
+        """
+        found: dict[str, Mapping[Split, Capacity]] = {}
+        for name, domain in self.domains.items():
+            try:
+                sizes = ask_dataset(domain, "capacity")
+                if sizes is None and folder is not None:
+                    sizes = ask_dataset(domain, "capacity_in", folder)
+            except (MissingDataError, OSError):
+                continue
+            except DataError as error:
+                raise type(error)(self._of_domain(name, str(error))) from error
+            if sizes is not None:
+                found[name] = sizes
+        return Domains(found, self.sampling.least_ways, self.sampling.varied_shots)
 
     def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
         """Return the identifiers of all domains, under ``domain: class``; None if those of a domain are not known."""

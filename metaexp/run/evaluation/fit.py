@@ -13,6 +13,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.fit.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset
+from metaexp.data.mixture.data import MixtureData
 from metaexp.models.base import never_collected
 from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.selection import Selected
@@ -32,7 +33,8 @@ def check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> N
     """
     name, shape = settings.dataset_name, settings.task.shape
     try_own_metrics(settings.eval.metrics, shape)
-    data = DataFacts(name, dataset.kind, dataset.capacity())
+    domains = dataset.sizes() if isinstance(dataset, MixtureData) else None
+    data = DataFacts(name, dataset.kind, dataset.capacity(), domains=domains)
     problems = fit_problems(data, None, Tasks(shape, shape, ["test"], is_trained=True))
     if tuple(dataset.input_shape) != weights.interface.input_shape:
         problems.append(

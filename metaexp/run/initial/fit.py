@@ -22,7 +22,8 @@ def check_tasks(settings: Settings, dataset: MetaDataset) -> None:
         ConfigError: A split has too few classes or examples for the tasks. The message lists all problems.
     """
     changes = changes_of(settings.dataset, settings.paths.data)
-    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity(), changes=changes)
+    domains = dataset.sizes() if isinstance(dataset, MixtureData) else None
+    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity(), changes=changes, domains=domains)
     if problems := fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape)):
         raise ConfigError(problems)
 

@@ -182,9 +182,21 @@ def test_images_of_a_mixture_are_changed_as_those_of_their_domain_alone(augmenta
     [
         (Sampling(), TaskShape(0, 1, 1), "must be at least 1 for a mixture"),
         (Sampling(least_ways=4), TaskShape(3, 1, 1), "dataset.least_ways=4 is more than task.n_way=3"),
-        (Sampling(least_ways=4), TaskShape(9, 1, 1), "the val split of dataset.domains.turned has 3 classes"),
-        (Sampling(varied_shots=True), TaskShape(9, 1, 1), "the train split of dataset.domains.small has 6 classes"),
-        (Sampling(least_ways=2), TaskShape(3, 4, 2), "has a class of 5 examples, and an episode needs 6"),
+        (
+            Sampling(least_ways=4),
+            TaskShape(9, 1, 1),
+            "least_ways=4 needs as many classes; the val split of dataset.domains.turned has 3",
+        ),
+        (
+            Sampling(varied_shots=True),
+            TaskShape(9, 1, 1),
+            "the train split of dataset.domains.small has 6",
+        ),
+        (
+            Sampling(least_ways=2),
+            TaskShape(3, 4, 2),
+            "an episode needs 6 examples per class; .*small has a class of 5",
+        ),
     ],
 )
 def test_what_a_domain_has_no_room_for_is_refused(sampling: Sampling, shape: TaskShape, message: str) -> None:
