@@ -16,6 +16,7 @@ from typing import Any, Literal
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.fit.task_fit import is_stand_in as is_made_up
 from metaexp.core.shapes import TaskShape
+from metaexp.core.short_repr import ShortRepr
 from metaexp.data.classification.preprocessing import Augmentation
 
 STAND_IN = "stand_in"
@@ -53,6 +54,10 @@ class ClassSpec:
     """Values of keys that are the framework's and not the constructor's, such as ``weights`` of a network."""
     named: tuple[str, ...] = ()
     """Where the classes are defined that arguments name by their paths, such as ``target`` of ``dataset=torch``."""
+
+    def __repr__(self) -> str:
+        """The class and its arguments, as one would write it in Python."""
+        return f"{self.target}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
 
     def node(self) -> Node:
         """Return the node of the configuration that this was made from, with values in canonical form."""
@@ -116,8 +121,8 @@ def _as_node(value: Any) -> Any:
     return value.node() if isinstance(value, ClassSpec) else value
 
 
-@dataclass(frozen=True)
-class OwnCode:
+@dataclass(frozen=True, repr=False)
+class OwnCode(ShortRepr):
     """The source files of the user's own packages that a run imports.
 
     Attributes:
@@ -235,8 +240,8 @@ class WeightsSettings:
     weights_sha256: str | None = None
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, repr=False)
+class Settings(ShortRepr):
     """A whole, checked, resolved configuration."""
 
     name: str

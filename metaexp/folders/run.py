@@ -13,6 +13,7 @@ from metaexp.config.project import use_own_files
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
+from metaexp.core.short_repr import LongList
 from metaexp.core.terminal_text import plain
 from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
@@ -60,12 +61,13 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """Every line of ``metrics.jsonl``: the step and its values, in the order in which they were written."""
-        return [{"step": step, **values} for step, values in checked_metrics(self.folder)]
+        return LongList({"step": step, **values} for step, values in checked_metrics(self.folder))
 
     @property
     def test_episodes(self) -> list[list[float]]:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
-        return tested_episodes(self.folder / EPISODES_FILE, self.record.test, self.record.test_episodes_sha256)
+        found = tested_episodes(self.folder / EPISODES_FILE, self.record.test, self.record.test_episodes_sha256)
+        return LongList(map(LongList, found))
 
     @property
     def figures(self) -> dict[str, ShownFigure]:

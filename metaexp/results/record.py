@@ -12,6 +12,7 @@ from metaexp.core.disk.files import encode_text, read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
 from metaexp.core.fit.task_fit import is_stand_in
 from metaexp.core.nested import sha256_of
+from metaexp.core.short_repr import ShortRepr
 from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCodeRecord, ParentRun
 from metaexp.results.job_note import FROZEN_FILE as FROZEN_FILE
 from metaexp.results.job_note import RECORD_FILE as RECORD_FILE
@@ -122,8 +123,8 @@ class Machine:
     """The model of the processor where that computed. Null on an accelerator, and in older records."""
 
 
-@dataclass(frozen=True)
-class RunRecord:
+@dataclass(frozen=True, repr=False)
+class RunRecord(ShortRepr):
     """Everything that is recorded about a run. Fields that are not known yet are null."""
 
     status: Status
