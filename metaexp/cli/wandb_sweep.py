@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import cast
 
 from metaexp.cli.arguments import Options, make_parser, parse, print_help, whole_number
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.project import own_file_options
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
-from metaexp.search.comparable import check_comparable, check_points, common_metric
+from metaexp.search.comparable import NO_TEST, check_comparable, check_points, common_metric
 from metaexp.search.space import read_space
 from metaexp.search.wandb_file import Method, SweepPlan, format_header, format_sweep_file
 from metaexp.sweep.expand import check_new_classes
@@ -59,7 +60,8 @@ def main(arguments: Sequence[str]) -> int:
         print_help(parser, _OVERRIDES)
         return 0
     composer = Composer(options.config_dir, options.config_name)
-    space = read_space(options.overrides, composer)
+    says_so = any(key_of(line) == "eval.test" for line in options.overrides)
+    space = read_space([*options.overrides, *([] if says_so else [NO_TEST])], composer)
     jobs = check_points(space, composer, on_this_machine=False)
     metric = common_metric(jobs, options.metric, "--metric ")
     if options.method != "grid" or options.stop_after is not None:  # else every combination runs, and nothing is chosen

@@ -10,6 +10,7 @@ from typing import Any
 from metaexp.config.check import SLOTS
 from metaexp.config.classes.checker import class_spec
 from metaexp.config.classes.values import format_setting
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.contradictions import data_facts
 from metaexp.core.errors import ConfigError
@@ -20,6 +21,8 @@ from metaexp.sweep.expand import freeze_all
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
 
+NO_TEST = "eval.test=false"
+"""What keeps the runs of a search from being tested: they are judged on validation tasks."""
 _MEASURE = ("dataset", "task", "eval.seed", "train.eval_episodes")
 """Settings that define the validation tasks. Changing one makes the tasks easier or harder."""
 _FROM = re.compile(r"an integer >= (\d+)")
@@ -93,6 +96,18 @@ def _as_range(dimension: Steps, low: int, high: int) -> str:
     step = int(second - first)
     start = low + int(first - low) % step
     return f"range({start}, {high + 1}{f', {step}' if step > 1 else ''})"
+
+
+def keys_that_test(space: Space, jobs: Sequence[FrozenJob]) -> list[str]:
+    """Return the keys that vary and make a run end with a test; none where no job is tested.
+
+    Args:
+        space: The search space, whose fixed overrides end with :data:`NO_TEST`.
+        jobs: Its checked points. An override of the whole section ``eval``, too, may ask for a test.
+    """
+    if not any(job.config["eval"].get("test", True) for job in jobs):
+        return []
+    return [dimension.key for dimension in space.dimensions if key_of(dimension.key) in ("eval", "eval.test")]
 
 
 def common_metric(jobs: Sequence[FrozenJob], wanted: str | None, key: str) -> Metric:

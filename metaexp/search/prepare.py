@@ -17,7 +17,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.run.folder import check_writable
 from metaexp.run.initial.trained_before import Known
-from metaexp.search.comparable import check_comparable, check_points, common_metric
+from metaexp.search.comparable import NO_TEST, check_comparable, check_points, common_metric, keys_that_test
 from metaexp.search.frozen_composer import FrozenComposer
 from metaexp.search.options import SearchOptions, decides
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
@@ -29,7 +29,7 @@ from metaexp.sweep.frozen_job import FrozenJob
 _MOST_CHOICES = 64
 _MOST_WORDS = 6
 _OWN_FILES = ("--config-dir", "--config-name")
-_NO_TEST = "eval.test=false"
+_NEVER_TESTED = "trials are never tested. search.test_best=true tests the best one, at the end."
 _CHANGED = (
     "the configuration files{code} have changed since this search began, so that new trials could not be compared with "
     "its earlier ones. Undo the edit, or start a new search in another folder: search.folder=FOLDER."
@@ -140,9 +140,11 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     composer = FrozenComposer(config_dir, config_name)
     options, trial_overrides = SearchOptions.parse(overrides, composer)
     _check_fixed(trial_overrides)
-    space = read_space([*trial_overrides, _NO_TEST], composer)
+    space = read_space([*trial_overrides, NO_TEST], composer)
     _check_grid(space, options)
     corners = check_points(space, composer, on_this_machine=True)
+    if keys := keys_that_test(space, corners):
+        raise ConfigError([f"{key} varies: {_NEVER_TESTED}" for key in keys])
     metric = common_metric(corners, options.metric, "search.metric=")
     check_comparable(space, corners)
     notes = check_new_classes(corners, lambda _: options.test_best, _format_refusal)
@@ -174,7 +176,7 @@ def _check_fixed(overrides: Sequence[str]) -> None:
     for line in overrides:
         key = key_of(line)
         if key == "eval.test":
-            problems.append(f"{line}: trials are never tested. search.test_best=true tests the best one, at the end.")
+            problems.append(f"{line}: {_NEVER_TESTED}")
         elif key.startswith("hydra") and key != "hydra.searchpath":
             problems.append(f"{line}: a search starts its trials itself; use search.workers and search.folder instead.")
         elif key == "sweep" or key.startswith("sweep."):

@@ -14,6 +14,7 @@ import yaml
 from metaexp.config.command_line.override_text import key_of
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
+from metaexp.search.comparable import keys_that_test
 from metaexp.search.space import Choices, Dimension, Interval, Space
 from metaexp.sweep.frozen_job import FrozenJob
 
@@ -49,7 +50,7 @@ def format_sweep_file(
     """Format the YAML of a sweep, without its header.
 
     Args:
-        space: The search space.
+        space: The search space, whose fixed overrides say whether runs are tested.
         metric: Metric that runs are judged by.
         plan: How W&B runs the sweep.
         options: Options of ``metaexp train``, such as ``--config-dir DIR``.
@@ -60,7 +61,6 @@ def format_sweep_file(
     """
     _check(space, plan, jobs)
     views = [node for node in jobs[0].config["tracker"].values() if node["_target_"] == _TRACKER]
-    fixed = [*space.fixed, *([] if any(key_of(o) == "eval.test" for o in space.fixed) else ["eval.test=false"])]
     content: dict[str, Any] = {
         "name": jobs[0].name.partition("-")[2],
         "project": views[0]["project"],
@@ -69,7 +69,7 @@ def format_sweep_file(
         "metric": {"name": metric.validation, "goal": "maximize" if metric.larger_is_better else "minimize"},
         "run_cap": plan.runs,
         "early_terminate": None if plan.stop_after is None else {"type": "hyperband", "min_iter": plan.stop_after},
-        "command": ["${env}", "metaexp", "train", *options, *fixed, "${args_no_hyphens}"],
+        "command": ["${env}", "metaexp", "train", *options, *space.fixed, "${args_no_hyphens}"],
         "parameters": {dimension.key: _parameter(dimension) for dimension in space.dimensions},
     }
     kept = {key: value for key, value in content.items() if value is not None}
@@ -126,7 +126,7 @@ def _check(space: Space, plan: SweepPlan, jobs: Sequence[FrozenJob]) -> None:
 
 def _tests(space: Space, jobs: Sequence[FrozenJob]) -> list[str]:
     """Overrides that would test some runs."""
-    varied = [f"{d.key} varies" for d in space.dimensions if key_of(d.key) == "eval.test"]
+    varied = [f"{key} varies" for key in keys_that_test(space, jobs)]
     fixed = [line for line in space.fixed if key_of(line) == "eval.test"]
     return varied or (fixed if any(job.config["eval"].get("test", True) for job in jobs) else [])
 

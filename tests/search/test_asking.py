@@ -69,6 +69,7 @@ def test_a_key_that_is_wrong_is_named_with_what_is_allowed(composer: Composer, l
     [
         (["search.metric=test/mse"], "search.metric=test/mse: test results must not be used to choose"),
         (["search.metric=val/accuracy"], "search.metric=val/accuracy cannot say which point is better; use val/mse"),
+        (["eval={test: true},{test: false}"], "eval varies: trials are never tested. search.test_best=true tests the"),
         (["eval.test=true"], "eval.test=true: trials are never tested. search.test_best=true tests the best one"),
         (["seed=0,1"], "seed varies: a search over seeds would choose the luckiest one"),
         (["dataset.version=a,b"], "dataset.version is a at one point and b at another"),

@@ -100,6 +100,8 @@ def test_options_that_agents_need_are_passed_on(
         (["eval.test=True"], "eval.test=True: every run would be tested"),
         (["++eval.test=TRUE"], "++eval.test=TRUE: every run would be tested"),
         (["eval.test=true,false"], "eval.test is true or false, and that changes nothing that validation measures"),
+        (["eval={test: true},{test: false}", "--method", "grid"], "eval varies: every run would be tested"),
+        (["++eval={test: true},{test: true,seed: 5}", "--method", "grid"], "++eval varies: every run would be tested"),
         (["hydra.run.dir=x"], "hydra.run.dir=x: agents start single runs"),
         (["train.steps=tag(log, int(interval(1, 9)))"], "train.steps: W&B has no integers on a logarithmic scale"),
         (["--runs", "0"], "--runs 0 must be a whole number from 1 on"),
@@ -142,6 +144,15 @@ def test_what_would_mislead_or_fail_is_refused(
     assert main(["wandb-sweep", "algorithm.inner_lr=interval(0.01, 1)", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_section_of_the_test_may_vary_or_be_given_where_nothing_is_tested(tmp_path: Path) -> None:
+    grid = ["--method", "grid"]
+    content = written(tmp_path, "eval={episodes: 5},{episodes: 6}", *grid)
+    assert content["command"][3:-1] == ["eval.test=false"]
+    assert written(tmp_path, "eval={test: true}", "seed=0,1", *grid, "--force")["command"][3:-1] == [
+        "eval={test: true}", "eval.test=false",
+    ]  # fmt: skip
 
 
 def test_a_grid_may_run_several_seeds_and_datasets_side_by_side(tmp_path: Path) -> None:
