@@ -16,6 +16,7 @@ from metaexp.cli.arguments import Parser
 from metaexp.config.compose import Composer
 from metaexp.config.permissions import allow, allowed
 from metaexp.config.project import FILE, Project, find_project
+from metaexp.config.untrusted import folder_problems
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
@@ -36,7 +37,8 @@ _TOML = """\
 config_dir = "{config_dir}"
 trust = ["{package}"]        # whose code runs once the user has allowed it: metaexp trust
 """
-_CONFIG_DIR = "conf"
+_CONFIG_DIRS = ("conf", "my_conf")
+"""Folders for configurations of a new project: the first that can be used."""
 _GROUPS = {"algorithm": "algorithms", "model": "models", "dataset": "datasets"}
 """Kind -> the folder of its Python files."""
 
@@ -111,15 +113,32 @@ def find_place(package: str | None, *, needs_code: bool) -> Place:
         needs_code: Whether there will be code in the package.
 
     Raises:
-        ConfigError: The project names no place for the files, or not this package.
+        ConfigError: The project names no place for the files, or not this package; or a new project has no folder for
+            configurations.
     """
     if package is not None and not package.isidentifier():
         raise ConfigError(f"--package {package}: give the name of one package, such as my_code.")
     project = find_project()
     if project is None:
         name, root = package or "my_code", Path.cwd()
-        return Place(root, root / _CONFIG_DIR, name, _TOML.format(config_dir=_CONFIG_DIR, package=name))
+        folder = _new_config_dir(root)
+        return Place(root, folder, name, _TOML.format(config_dir=folder.name, package=name))
     return _in_project(project, package, needs_code)
+
+
+def _new_config_dir(root: Path) -> Path:
+    """Choose the folder of configurations of a new project.
+
+    A clone of metaexp has a ``conf``, and so has many a project that uses Hydra. With a file in it that has the name of
+    one of metaexp, every later command would be refused.
+    """
+    shipped, problems = Composer().loader.repository, list[str]()
+    for name in _CONFIG_DIRS:
+        found = folder_problems(root / name, shipped)
+        if not found:
+            return root / name
+        problems += found[:1]
+    raise ConfigError([*problems, "Or run metaexp new in a folder of your own."])
 
 
 def _in_project(project: Project, package: str | None, needs_code: bool) -> Place:

@@ -116,6 +116,39 @@ def test_several_go_into_one_project_from_any_folder_of_it(here: Path, monkeypat
     assert allowed(here / "metaexp.toml") == {"my_code"}
 
 
+@pytest.mark.parametrize("shipped", ["config.yaml", "model/conv4.yaml"])
+def test_a_folder_with_names_of_shipped_files_is_not_made_the_folder_of_the_project(
+    shipped: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a clone of metaexp, or a project that has Hydra's usual ``conf/config.yaml``."""
+    (here / "conf" / shipped).parent.mkdir(parents=True, exist_ok=True)
+    (here / "conf" / shipped).write_text("hidden: 3\n")
+    assert main(["new", "algorithm", "mine"]) == 0
+    assert "wrote my_conf/algorithm/mine.yaml" in capsys.readouterr().out
+    assert main(["train", "algorithm=mine", "--cfg", "job"]) == 0
+
+
+def test_a_folder_with_other_names_is_made_the_folder_of_the_project(here: Path) -> None:
+    (here / "conf" / "model").mkdir(parents=True)
+    (here / "conf" / "model" / "earlier.yaml").write_text("hidden: 3\n")
+    assert main(["new", "algorithm", "mine"]) == 0
+    assert (here / "conf" / "algorithm" / "mine.yaml").is_file()
+    assert not (here / "my_conf").exists()
+
+
+def test_where_no_folder_can_be_used_each_is_named_with_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("conf", "my_conf"):
+        (here / folder).mkdir()
+        (here / folder / "config.yaml").write_text("hidden: 3\n")
+    before = texts(here)
+    assert main(["new", "algorithm", "mine"]) == 2
+    said = capsys.readouterr().err
+    assert "here/conf/config.yaml has the name of a shipped file" in said
+    assert "here/my_conf/config.yaml has the name of a shipped file" in said
+    assert "a folder of your own" in said
+    assert texts(here) == before
+
+
 def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "model", "mine"]) == 0
     (here / "my_code" / "models" / "mine.py").write_text("precious")
