@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         options.config_dir, options.config_name, options.trust
     )  # to the agents' ``metaexp train``
     text = format_sweep_file(space, metric, plan, passed_on, jobs)
-    for note in check_new_classes(jobs, is_tested=lambda _: False):
+    for note in check_new_classes(jobs, is_tested=lambda _: False, one_is_chosen=True):
         print_text(note, file=sys.stderr)
     command = shlex.join(["metaexp", "wandb-sweep", *arguments])
     text = format_header(command, shlex.quote(str(options.output))) + text

@@ -147,7 +147,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
         raise ConfigError([f"{key} varies: {_NEVER_TESTED}" for key in keys])
     metric = common_metric(corners, options.metric, "search.metric=")
     check_comparable(space, corners)
-    notes = check_new_classes(corners, lambda _: options.test_best, _format_refusal)
+    notes = check_new_classes(corners, lambda _: options.test_best, _format_refusal, one_is_chosen=True)
     keys = [d.key.lstrip("+") for d in space.dimensions]
     where = None if config_dir is None else str(config_dir.resolve())
     command_hash = _hash([trial_overrides, where, config_name, options.deciding()])

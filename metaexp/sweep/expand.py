@@ -16,7 +16,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
 from metaexp.core.counted import agreeing, counted, listed
 from metaexp.core.errors import ConfigError, first_line
-from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_refusal
+from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_later_refusal, format_refusal
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.summary import format_job
@@ -152,6 +152,8 @@ def check_new_classes(
     jobs: Sequence[FrozenJob],
     is_tested: Callable[[FrozenJob], bool] = lambda job: bool(job.config["eval"]["test"]),
     refusal: Callable[[Known], str] = format_refusal,
+    *,
+    one_is_chosen: bool = False,
 ) -> list[str]:
     """Check that jobs, and the weights of other runs that they start from, do not train on classes of their tests.
 
@@ -162,9 +164,11 @@ def check_new_classes(
         jobs: The jobs.
         is_tested: Whether a job, or the best of them, will be tested.
         refusal: Formats why test classes are in the way.
+        one_is_chosen: Whether one of the jobs will be chosen and then tested by another command.
 
     Returns:
-        A warning for each dataset and weights where validation classes are trained on.
+        A warning for each dataset and weights where validation classes are trained on, or where the test of the chosen
+        job would be refused.
 
     Raises:
         ConfigError: Test classes were trained on. The message names the jobs.
@@ -183,6 +187,8 @@ def check_new_classes(
         for known in checked[key]:
             if known.test and is_tested(job):
                 refused.setdefault(refusal(known), []).append(format_job(job))
+            elif known.test and one_is_chosen:
+                doubted.setdefault(format_later_refusal(known), []).append(format_job(job))
             if known.val:
                 doubted.setdefault(format_doubt(known), []).append(format_job(job))
     if refused:

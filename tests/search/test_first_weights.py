@@ -16,6 +16,11 @@ from metaexp.search.run import search
 pytestmark = pytest.mark.usefixtures("with_donor")
 VARIED = ["model.weights=donor", "optimizer.lr=0.01,0.02"]
 ASKED = [*TINY, *VARIED, "search=grid", "search.folder=found"]
+LATER = (
+    r"warning: every job: model\.weights=\S+ was trained on 3\d\d of the 423 test classes .*"
+    r"So the test of the chosen run would not be on new classes, and `metaexp evaluate` refuses "
+    r"it without --allow-trained-classes\."
+)
 DOUBT = r"warning: every job: model\.weights=\S+ was trained on all 172 validation classes of dataset=omniglot"
 
 
@@ -24,7 +29,10 @@ def test_a_search_that_would_test_its_best_trial_on_known_classes_is_refused(mon
     message = r"every job: search\.test_best=true: model\.weights=\S+ was trained on 3\d\d of the 423 test classes"
     with pytest.raises(ConfigError, match=message):
         prepare(tested, None, "config")
-    assert len(prepare(tested[:-1], None, "config").corners) == 2
+    untested = prepare(tested[:-1], None, "config")
+    assert len(untested.corners) == 2
+    assert any(re.match(LATER, note) for note in untested.notes)
+    assert not any(re.match(LATER, note) for note in prepare([*ASKED, "dataset.split=vinyals"], None, "config").notes)
     assert len(prepare([*ASKED, "dataset.split=vinyals", tested[-1]], None, "config").corners) == 2
     know_no_names(monkeypatch)
     assert prepare(tested, None, "config").notes == []
@@ -44,4 +52,6 @@ def test_a_sweep_file_for_wandb_is_written_with_a_warning_beside_it(capsys: pyte
     shown = capsys.readouterr()
     assert len(re.findall(DOUBT, shown.err)) == 1
     assert "warning" not in shown.out
+    assert not re.search(LATER, shown.err)
     assert main([*asked, "dataset.split=maml", "--output", "sweep.yaml"]) == 0  # tests nothing
+    assert len(re.findall(LATER, capsys.readouterr().err)) == 1

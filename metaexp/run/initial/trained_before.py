@@ -190,6 +190,14 @@ def format_doubt(known: Known) -> str:
     return f"{known.val}. So validation looks better than it would on new classes. {known.advice}."
 
 
+def format_later_refusal(known: Known) -> str:
+    """Format the warning for a run that is chosen first and tested later, which will then be refused."""
+    return (
+        f"{known.test}. So the test of the chosen run would not be on new classes, and `metaexp evaluate` refuses it "
+        f"without --allow-trained-classes. {known.advice}."
+    )
+
+
 def _find(class_ids: Callable[[Split], ClassIds], name: str, start: StartWeights) -> Known:
     """What is to be said about each split of the data called ``name``."""
     test, val = (format_trained(class_ids, split, name, start.name, start.trained) for split in ("test", "val"))
