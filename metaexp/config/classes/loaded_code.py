@@ -16,6 +16,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from metaexp.config.classes.own_code import installed_folders
+from metaexp.core.own_imports import import_own
 
 _loaded: dict[str, tuple[ModuleSpec | None, str]] = {}
 """Module -> its specification (a reload makes a new one), and the SHA-256 (hex) of its source when it was imported."""
@@ -26,11 +27,14 @@ def import_module(name: str) -> ModuleType:
 
     Args:
         name: The dotted name.
+
+    Raises:
+        ConfigError: A module of the user's own fails. The message names the line and the cause.
     """
     if name in sys.modules:  # nothing is imported with it
         return importlib.import_module(name)
     before = set(sys.modules)
-    module = importlib.import_module(name)
+    module = import_own(name)
     for new in set(sys.modules) - before:
         path = _source(new)
         if path is not None and not any(path.is_relative_to(folder) for folder in installed_folders()):

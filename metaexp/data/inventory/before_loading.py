@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from metaexp.core.errors import ConfigError, MetaexpError
+from metaexp.core.own_imports import lines_of
 from metaexp.data.base import Dataset
 
 Question = Literal["capacity", "capacity_in", "class_ids_in", "fixed_bank"]
-
-_LIBRARIES: Final = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen ")
 
 
 def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> Any:
@@ -42,8 +39,7 @@ def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> An
 
 def _place(error: Exception, method: Callable[..., Any]) -> str:
     """The last line outside libraries; the first line of the method if it cannot be called like that."""
-    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)[1:]]
-    own = [line for line in lines if not line[0].startswith(_LIBRARIES)]
+    lines, own = lines_of(error)
     code = getattr(method, "__code__", None)
     first = [] if code is None else [(code.co_filename, code.co_firstlineno)]
     file, line = (own or lines or first or [("?", 0)])[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import ClassPath, NonNegativeInt, PositiveInt
+from metaexp.core.own_imports import import_own
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import (
@@ -219,8 +219,9 @@ class TorchDataset(Dataset):
 def _make(path: str, arguments: Mapping[str, Any]) -> Any:
     """The object of a class that the configuration's check has allowed."""
     module, _, name = path.rpartition(".")
+    found = import_own(module)
     try:
-        made = getattr(importlib.import_module(module), name)(**arguments)
+        made = getattr(found, name)(**arguments)
     except Exception as error:  # somebody else's code
         why = str(error) if isinstance(error, (TypeError, ValueError, OSError)) else f"{type(error).__name__}: {error}"
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.core.metric import extra_metric, is_own
+from metaexp.core.own_imports import import_own
 from metaexp.core.shapes import TaskShape
 
 
@@ -22,12 +22,12 @@ def further_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:
         y: (M,) classes, or (M, D_out) targets.
 
     Raises:
-        ConfigError: The user's function returned something else.
+        ConfigError: The module of the user's function fails, or the function returned something else.
     """
     if not is_own(name):
         return extra_metric(name, scores, y)
     module, _, function = name.rpartition(".")
-    value = getattr(importlib.import_module(module), function)(scores.float(), y)
+    value = getattr(import_own(module), function)(scores.float(), y)
     if not isinstance(value, Tensor) or value.shape != ():
         shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ConfigError(f"eval.metrics={name} must return a tensor of shape () for each task; it returned {shape}.")

@@ -1,0 +1,69 @@
+"""Imports modules of somebody else's code, and says in one sentence which line of theirs fails, and why."""
+
+from __future__ import annotations
+
+import importlib
+import sysconfig
+import traceback
+from types import ModuleType
+from typing import Final
+
+from metaexp.core.errors import ConfigError, MetaexpError, first_line
+
+_LIBRARIES: Final = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen ")
+_OURS: Final = ("metaexp", "torch")
+
+Line = tuple[str, int]
+"""File, and number of the line in it."""
+
+
+def lines_of(error: BaseException) -> tuple[list[Line], list[Line]]:
+    """Return the lines that led to an error, from the one that the ``try`` block called on.
+
+    Args:
+        error: An error that was caught in the function that calls this one.
+
+    Returns:
+        All lines, the last one raised it; and those of them that are not in installed libraries.
+    """
+    lines = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)[1:]]
+    return lines, [line for line in lines if not line[0].startswith(_LIBRARIES)]
+
+
+def import_own(name: str) -> ModuleType:
+    """Import a module, which may be a user's own.
+
+    Args:
+        name: The dotted name.
+
+    Raises:
+        ConfigError: The module, or one that it imports, fails. The message names the line and the cause. A failure of
+            metaexp or torch is raised as it is, and so is an error of metaexp in the user's code.
+    """
+    if name.partition(".")[0] in _OURS:
+        return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except (MetaexpError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:  # whatever their code raises; a script may end the process
+        raise ConfigError(f"{name} cannot be imported: {_format_cause(error)}. {_advice(error, name)}") from error
+
+
+def _format_cause(error: BaseException) -> str:
+    lines, own = lines_of(error)
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((error.filename, error.lineno or 0))
+        own.append(lines[-1])
+    places = (own or lines)[-1:] + lines[-1:]  # the user's line, and the one that raised the error
+    where = " calls ".join(f"{file}, line {line}," for file, line in dict.fromkeys(places))
+    kind, text = type(error).__name__, first_line(error).rstrip(".")
+    return f"{where} raises {kind}{'' if text == kind else f': {text}'}".lstrip()
+
+
+def _advice(error: BaseException, name: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Install {error.name.partition('.')[0]}, or correct the line."
+    if isinstance(error, SystemExit):
+        return "Code that ends the process belongs below `if __name__ == '__main__':`."
+    return f"Correct it; `python -c 'import {name}'` shows the whole traceback."
