@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from metaexp.config.classes.targets import trust_arguments
-from metaexp.core.python_path import with_metaexp
 from metaexp.data.mapped.placement import available_memory
 from metaexp.machine.memory import peak_bytes
+from metaexp.machine.python_path import with_metaexp
 from metaexp.reproduce.retests.queue import QueuedTest, TestQueue
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.reading import build

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import ExitCode, MetaexpError, RunFolderError
-from metaexp.core.python_path import with_metaexp
+from metaexp.machine.python_path import with_metaexp
 from metaexp.results.job_note import write_note
 from metaexp.results.job_state import LOG_FILE, UNSAVED, JobState, lock_job, new_note, read_state
 from metaexp.tracking.wandb_names import OF_ONE_RUN

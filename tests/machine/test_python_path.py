@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import metaexp
-from metaexp.core.python_path import with_metaexp
+from metaexp.machine.python_path import with_metaexp
 
 ROOT = str(Path(metaexp.__file__).resolve().parents[1])
 
