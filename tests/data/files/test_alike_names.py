@@ -1,4 +1,4 @@
-"""Classes and tasks whose names are the same but for capitals, blanks and accents are warned of."""
+"""Classes and tasks that are the same but for capitals, blanks, accents or the form of a number are warned of."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def said(*names: str) -> list[str]:
         (ACCENT, unicodedata.normalize("NFD", ACCENT)),
         ("train/Robin", "test/robin"),
         ("birds/training/Robin", "birds/val/robin"),
+        ("3", "3.0"),
+        ("07", "7"),
+        ("-0.50", "-0.5"),
+        ("train/10", "test/10.0"),
     ],
 )
 def test_names_that_differ_in_writing_alone_are_named(one: str, other: str) -> None:
@@ -45,7 +49,20 @@ def test_names_that_differ_in_writing_alone_are_named(one: str, other: str) -> N
 
 @pytest.mark.parametrize(
     "names",
-    [("A", "a"), ("robin", "robins"), ("wing_1", "wing-1"), ("x/Robin", "y/robin"), ("-12", "12"), ("m2", "m\u00b2")],
+    [
+        ("A", "a"),
+        ("robin", "robins"),
+        ("wing_1", "wing-1"),
+        ("x/Robin", "y/robin"),
+        ("-12", "12"),
+        ("m2", "m\u00b2"),
+        ("1", "10"),
+        ("20240101000001", "20240101000002"),
+        ("v1.0", "v1"),
+        ("1.0.0", "1.0"),
+        ("nan", "inf"),
+        ("3", "\u0663"),
+    ],
 )
 def test_names_of_one_letter_and_other_names_are_left_alone(names: tuple[str, ...]) -> None:
     assert said(*names) == []
