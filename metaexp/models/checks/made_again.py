@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from torch.nn.parameter import is_lazy
 from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.models.checks.hidden import items_in, plain_attributes
+
+log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -27,7 +30,12 @@ def is_foreign(cls: type[object]) -> bool:
     return not cls.__module__.startswith("metaexp.") or getattr(cls, "holds_foreign_code", False)
 
 
-def make_twice(make: Callable[[], M], again: Callable[[], nn.Module], section: str) -> M:
+def make_twice(
+    make: Callable[[], M],
+    again: Callable[[], nn.Module],
+    section: str,
+    other_seed: Callable[[], nn.Module] | None = None,
+) -> M:
     """Make a module, and once more from the same random numbers, and refuse it if the second is another one.
 
     The second one is freed at once. torch's generator is left as the first one leaves it.
@@ -36,6 +44,8 @@ def make_twice(make: Callable[[], M], again: Callable[[], nn.Module], section: s
         make: Makes the module, on a CPU.
         again: Makes the second one.
         section: Its section of the configuration, for messages.
+        other_seed: Makes one from other numbers of numpy and Python; None for ``again``. torch has another seed, too.
+            It is called only if the module holds values that are not saved, to warn of those drawn at random.
 
     Raises:
         ConfigError: The second one cannot be made, has other initial values, or shares trainable parameters.
@@ -63,7 +73,50 @@ def make_twice(make: Callable[[], M], again: Callable[[], nn.Module], section: s
             f"{section}: {name} has other initial values in {listed(changed, 3)} when it is made again from the same "
             f"seed, so that the run could not be repeated. {ADVICE}"
         )
+    _warn_of_unsaved(first, other_seed or again, section)
     return first
+
+
+def _warn_of_unsaved(first: nn.Module, other_seed: Callable[[], nn.Module], section: str) -> None:
+    """Warn of random values that no checkpoint has: weights of the run would meet others in a run of another seed."""
+    unsaved = _unsaved(first)
+    if not unsaved:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch.initial_seed() + 1)
+        try:
+            other = other_seed()
+        except Exception:  # code of users: with the seed of the run it could be made, twice
+            return
+    drawn = [name for name in unlike(first, other) if name in unsaved]
+    if drawn:
+        log.warning(
+            "%s: %s draws %s at random, which is not saved with its weights. A run of another seed that begins with "
+            "these weights (model.weights, from) has other values there, and gives other numbers. Let each be a buffer "
+            "that is saved: self.register_buffer(name, values).",
+            section,
+            type(first).__name__,
+            listed(drawn, 3),
+        )
+
+
+def _unsaved(module: nn.Module) -> set[str]:
+    """Names of ``_values`` that are not saved, nor parts of what is saved, nor computed from it."""
+    saved = module.state_dict(keep_vars=True)
+    storages = {_storage(tensor) for tensor in saved.values() if isinstance(tensor, Tensor)} - {0}
+    return {
+        name
+        for name, held in _values(module).items()
+        if name not in saved and not all(isinstance(v, Tensor) and (v.grad_fn or _storage(v) in storages) for v in held)
+    }
+
+
+def _storage(tensor: Tensor) -> int:
+    """Where the values of a tensor are in memory; 0 where they are not in one place, as of sparse ones."""
+    try:
+        return 0 if is_lazy(tensor) else tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
 
 
 _KEEP_NOTHING = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 
 from metaexp.config.classes.make import make
@@ -32,8 +33,8 @@ def build_algorithm(
     model = model or build_network(settings, interface)
     copied = _copy(model) if begins and is_foreign(algorithm_class(settings.algorithm)) else None
 
-    def make_it(network: Network) -> Algorithm:
-        with constructing(f"algorithm={settings.chosen_file('algorithm')}", settings.seed):
+    def make_it(network: Network, seed: int = settings.seed) -> Algorithm:
+        with constructing(f"algorithm={settings.chosen_file('algorithm')}", seed):
             return make(
                 settings.algorithm,
                 Algorithm,  # type: ignore[type-abstract]
@@ -47,7 +48,8 @@ def build_algorithm(
         if copied is None:
             algorithm = make_it(model)
         else:
-            algorithm = make_twice(lambda: make_it(model), lambda: make_it(copied), "algorithm")
+            other_seed = functools.partial(make_it, copied, settings.seed + 1)
+            algorithm = make_twice(lambda: make_it(model), lambda: make_it(copied), "algorithm", other_seed)
     refuse_hidden(algorithm, "algorithm")
     refuse_lazy(algorithm, "algorithm")
     return algorithm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -51,12 +52,15 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
 
-    def make_it() -> Network:
-        with constructing(f"model={settings.chosen_file('model')}", settings.seed):
+    def make_it(seed: int = settings.seed) -> Network:
+        with constructing(f"model={settings.chosen_file('model')}", seed):
             return as_network(_make_module(settings, interface, outputs), outputs)
 
     with warn_of_seeds(f"model={settings.chosen_file('model')}"):
-        model = make_twice(make_it, make_it, "model") if begins and is_foreign(own) else make_it()
+        if begins and is_foreign(own):
+            model = make_twice(make_it, make_it, "model", functools.partial(make_it, settings.seed + 1))
+        else:
+            model = make_it()
     with constructing(f"model={settings.chosen_file('model')}", settings.seed):
         prepare_network(model, interface.input_shape, outputs)
     takes_softmax = settings.train.shape.n_way > 0 and (outputs or 0) > 1 and cls.loss is Algorithm.loss

@@ -117,6 +117,74 @@ def test_values_that_follow_from_the_seed_are_those_of_a_network_made_once(
     assert "layer.weight" in unlike(found, Net(hold, draw))
 
 
+def warnings_of(make: Callable[[], nn.Module], caplog: pytest.LogCaptureFixture) -> list[str]:
+    torch.manual_seed(3)
+
+    def seeded(seed: int = 3) -> nn.Module:
+        with seed_numpy_and_python(seed):
+            return make()
+
+    caplog.clear()
+    make_twice(seeded, seeded, "model", lambda: seeded(4))
+    return caplog.messages
+
+
+@pytest.mark.parametrize("hold", KEPT.values(), ids=KEPT)
+@pytest.mark.parametrize("draw", SEEDED.values(), ids=SEEDED)
+def test_random_values_that_are_not_saved_are_warned_of(
+    hold: Callable[[nn.Module, Tensor], None], draw: Callable[[], Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights of another run would meet other ones, and nothing would tell."""
+    names = {id(values): name for name, values in [*KEPT.items(), *SEEDED.items()]}
+    is_saved = names[id(hold)] in ("a parameter", "a buffer")
+    is_random = names[id(draw)] not in ("a generator with a seed", "not a number", "on meta")
+    found = warnings_of(lambda: Net(hold, draw), caplog)
+    if is_saved or not is_random:
+        assert found == []
+    else:
+        (line,) = found
+        assert line.startswith("model: Net draws layer.own at random, which is not saved with its weights.")
+        assert line.endswith("self.register_buffer(name, values).")
+
+
+def old_weight_norm() -> nn.Module:
+    with pytest.warns(FutureWarning):
+        return nn.utils.weight_norm(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.LSTM(2, 2),
+        lambda: nn.MultiheadAttention(4, 2),
+        lambda: nn.utils.spectral_norm(nn.Linear(2, 2)),
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2)),
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)),
+        old_weight_norm,
+        lambda: nn.Sequential(nn.LazyLinear(3), nn.BatchNorm1d(3), nn.Dropout()),
+    ],
+)
+def test_layers_of_torch_that_hold_their_weights_twice_are_not_warned_of(
+    make: Callable[[], nn.Module], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert warnings_of(make, caplog) == []
+
+
+def test_torch_keeps_its_state_and_a_network_that_takes_one_seed_only_is_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def with_one_seed() -> nn.Module:
+        if torch.initial_seed() != 3:
+            raise ValueError("three, please")
+        return Net(KEPT["an attribute"], SEEDED["torch"])
+
+    assert warnings_of(with_one_seed, caplog) == []
+    after = torch.get_rng_state()
+    torch.manual_seed(3)
+    with_one_seed()
+    assert torch.equal(torch.get_rng_state(), after)
+
+
 def test_arrays_of_numpy_are_compared_and_objects_are_not() -> None:
     def hold(net: nn.Module, _: Tensor) -> None:
         net.objects, net.array = np.array([object()]), np.random.default_rng().normal(size=2)  # type: ignore[assignment]

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -51,6 +52,30 @@ def test_initial_values_that_do_not_follow_from_the_seed_are_refused(
     with pytest.raises(ConfigError, match=f"{section}: {cls} has other initial values in scale when it is made again"):
         built(tiny)
     built(tiny, begins=False)
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.randn(2), lambda: np.random.normal(size=2)], ids=["torch", "numpy"])
+@pytest.mark.parametrize(("cls", "section"), [("Net", "model"), ("TinyMAML", "algorithm")])
+def test_random_values_that_are_not_saved_are_warned_of_where_a_run_begins(
+    tiny: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    cls: str,
+    section: str,
+    draw: Callable[[], object],
+) -> None:
+    def built_with(values: Callable[[], object], **how: Any) -> list[str]:
+        caplog.clear()
+        with monkeypatch.context() as patch:
+            constructor = then(getattr(tiny, cls), lambda module: setattr(module, "scale", values()))
+            patch.setattr(getattr(tiny, cls), "__init__", constructor)
+            built(tiny, **how)
+        return [line for line in caplog.messages if "scale" in line]
+
+    (line,) = built_with(draw)
+    assert line.startswith(f"{section}: {cls} draws scale at random, which is not saved with its weights.")
+    assert built_with(draw, begins=False) == []
+    assert built_with(lambda: torch.ones(2)) == []
 
 
 def test_an_algorithm_may_change_its_network(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
