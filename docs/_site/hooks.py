@@ -24,6 +24,9 @@ _UP = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(?:README|CONTRIBUTING|CHANGELOG|LI
 _CELL = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
 _TAG_OR_TEXT = re.compile(r"<[^>]*>|[^<]+")
 _LONG_NAME = re.compile(r"[\w.=/-]{16,}")
+_RULE = re.compile(r"^\|(?:[ :-]+\|){2,}$", re.MULTILINE)
+_WIDE = 12
+"""A table of so many columns leaves no room for a list of headings beside it."""
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -39,7 +42,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links into the repository to the pages of the reference."""
+    """Lead links into the repository to the pages of the reference, and give a very wide table the whole page."""
+    if _has_wide_table(markdown):
+        page.meta["hide"] = ["toc"]
     depth = page.file.src_uri.count("/")
     markdown = _LINK.sub(lambda match: _target(match, depth), markdown)
     markdown = _EXAMPLE.sub(r"(\1index.html)", markdown)
@@ -50,6 +55,10 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
     """Turn equations into MathML, which browsers show without a script, and let long names in tables break."""
     content = _EQUATION.sub(lambda match: _equation(match[1], html.unescape(match[2]).strip()), content)
     return _CELL.sub(lambda cell: _TAG_OR_TEXT.sub(_with_breaks, cell[0]), content)
+
+
+def _has_wide_table(markdown: str) -> bool:
+    return any(rule.count("|") > _WIDE for rule in _RULE.findall(markdown))
 
 
 def _with_breaks(part: re.Match[str]) -> str:

@@ -170,3 +170,12 @@ def test_the_site_leads_to_the_index_of_pages_and_not_out_of_the_pages(
     page = SimpleNamespace(file=SimpleNamespace(src_uri=place))
     shown = hooks.on_page_markdown(f"[Back to the index]({link}).", page, None, None)
     assert shown == (f"[Back to the index]({link})." if is_kept else "Back to the index.")
+
+
+@pytest.mark.parametrize(("place", "is_wide"), [("results/README.md", True), ("comparing.md", False)])
+def test_a_very_wide_table_has_the_page_for_itself(monkeypatch: pytest.MonkeyPatch, place: str, is_wide: bool) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "_site"))
+    hooks: Any = load_program("docs/_site/hooks.py")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri=place), meta={})
+    hooks.on_page_markdown((DOCS / place).read_text(), page, None, None)
+    assert page.meta == ({"hide": ["toc"]} if is_wide else {})
