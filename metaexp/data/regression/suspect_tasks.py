@@ -1,4 +1,4 @@
-"""Finds examples that are twice in a task, tasks that are in two splits, and numbers too large to learn from."""
+"""Finds examples that are twice in a task, tasks that are in two splits, constants, and numbers too large to learn."""
 
 from __future__ import annotations
 
@@ -156,6 +156,20 @@ def _mixed(numbers: Hashes) -> Hashes:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
+
+
+def warn_of_equal_targets(y: Floats, progress: Progress) -> None:
+    """Say that all examples have the same targets, so that an error says nothing about learning.
+
+    Args:
+        y: Targets of the training tasks (B, D_out).
+        progress: Receives a line if they are the same.
+    """
+    if len(y) > 1 and bool((y == y[0]).all()):
+        progress(
+            f"Warning: all {counted(len(y), 'example')} of the training tasks have the same targets, so that an error "
+            "near 0 says nothing. Look at the file: other columns or arrays may be the ones to read."
+        )
 
 
 def warn_of_large_numbers(x: Floats, y: Floats, advice: Mapping[str, str], progress: Progress) -> None:

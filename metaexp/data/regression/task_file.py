@@ -118,6 +118,7 @@ class TaskFile(Dataset):
 
         from metaexp.data.regression.suspect_tasks import (
             hash_examples,
+            warn_of_equal_targets,
             warn_of_large_numbers,
             warn_of_repeats,
             warn_of_twins,
@@ -142,6 +143,7 @@ class TaskFile(Dataset):
         warn_of_twins(hashes, inputs, sizes, splits, self.task_word, progress)
         x, y, conventions = self.prepared(content.x[order], content.y[order], train)
         helps = {what: value for what, value in self.standardise_for.items() if value != self.standardise}
+        warn_of_equal_targets(y[train], progress)
         warn_of_large_numbers(x[train], y[train], helps, progress)
         values = torch.from_numpy(x), torch.from_numpy(y)
         return TableData(path.stem, *values, sizes, splits, conventions, content.forecast)

@@ -119,6 +119,16 @@ def test_targets_of_different_units_are_warned_of(tmp_path: Path) -> None:
     assert warnings(tmp_path, tasks) == []
 
 
+@pytest.mark.parametrize("standardise", ["none", "both"])
+def test_targets_that_are_the_same_everywhere_are_warned_of(tmp_path: Path, standardise: str) -> None:
+    tasks = random_tasks()
+    tasks[..., 1:] = 2.0
+    (line,) = warnings(tmp_path, tasks, standardise=standardise)
+    assert line.startswith("Warning: all 32 examples of the training tasks have the same targets, so that an error")
+    tasks[2, 3, 1] = 2.5  # a single training example differs
+    assert warnings(tmp_path, tasks, standardise=standardise) == []
+
+
 def test_series_are_looked_at_too(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(8, 60)) + 3000
     values[7] = values[0]
