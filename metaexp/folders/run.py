@@ -17,7 +17,7 @@ from metaexp.core.short_repr import LongList
 from metaexp.core.terminal_text import plain
 from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
-from metaexp.results.evaluations import Evaluation
+from metaexp.results.evaluations import Evaluation, evaluations
 from metaexp.results.figures.shown import ShownFigure
 from metaexp.results.record import RunRecord, read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -68,6 +68,14 @@ class Run:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
         found = tested_episodes(self.folder / EPISODES_FILE, self.record.test, self.record.test_episodes_sha256)
         return LongList(map(LongList, found))
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """The later tests of the selected weights that the run folder keeps now, the oldest first.
+
+        Files that are damaged, or of other weights, are skipped.
+        """
+        return LongList(kept.evaluation for kept in evaluations(self.folder, self.record))
 
     @property
     def figures(self) -> dict[str, ShownFigure]:

@@ -128,3 +128,16 @@ def test_a_later_test_is_shown_in_one_line(run: mx.Run) -> None:
     assert shown.startswith("<Evaluation of run: maml on glyphs, 5-way 2-shot: test accuracy ")
     assert shown.endswith(" %, 6 episodes, with task.k_shot=2>")
     assert " with " not in repr(run.evaluate())
+
+
+def test_the_later_tests_of_a_run_are_listed_from_the_oldest_to_the_newest(run: mx.Run) -> None:
+    assert run.evaluations == []
+    made = [run.evaluate("task.k_shot=2"), run.evaluate("eval.seed=7")]
+    assert run.evaluations == mx.load_run(run.folder).evaluations
+    assert sorted(run.evaluations, key=lambda test: test.overrides, reverse=True) == made
+    assert [test.finished for test in run.evaluations] == sorted(test.finished for test in made)
+    assert main(["evaluate", str(run.folder), "task.k_shot=3"]) == 0
+    assert {test.task.k_shot for test in run.evaluations} == {1, 2, 3}
+    for path in (run.folder / "evaluations").glob("*.json"):
+        path.write_text("{")
+    assert run.evaluations == []
