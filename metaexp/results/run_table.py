@@ -102,9 +102,14 @@ def format_left_out(left_out: Sequence[tuple[str, str]]) -> list[str]:
     Args:
         left_out: The name of each run, and why it is left out.
     """
-    lines = [f"left out: {name}: {reason}" for name, reason in left_out[:_MOST_LEFT_OUT]]
+    lines = [f"left out: {name}: {_of(name, reason)}" for name, reason in left_out[:_MOST_LEFT_OUT]]
     more = len(left_out) - len(lines)
     return [*lines, f"left out: {more} more, see left_out"] if more else lines
+
+
+def _of(name: str, reason: str) -> str:
+    """A reason without the name of the run before it or before a file, as the line has the name already."""
+    return reason.removeprefix(f"{name}: ").removeprefix(f"{name} ").replace(f"{name}/", "")
 
 
 def format_html_table(rows: Sequence[Row], lines: Sequence[str] = ()) -> str:

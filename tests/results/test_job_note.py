@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.compare.gather import gather
+from metaexp.core.disk.locks import is_file_locked
 from metaexp.core.errors import RunFolderError
+from metaexp.results import job_note
 from metaexp.results.job_note import FROZEN_FILE, LOCK_FILE, STATE_FILE, Note, no_record, why_no_record, write_note
 from metaexp.results.job_state import lock_job
 from metaexp.results.record import RECORD_FILE, read_record
@@ -88,6 +91,30 @@ def test_a_note_that_cannot_be_read_is_said_and_hangs_nobody(job: Path, tmp_path
     assert found.reason.startswith("has no record, and ")
     assert STATE_FILE in found.reason
     assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+def test_a_link_to_a_lock_that_is_held_elsewhere_is_not_a_job_that_runs(job: Path, tmp_path: Path) -> None:
+    with lock_job(tmp_path):
+        assert is_file_locked(tmp_path / LOCK_FILE)
+        (job / LOCK_FILE).symlink_to(tmp_path / LOCK_FILE)
+        assert why_no_record(job) == "has not begun"
+
+
+def test_a_note_that_may_not_be_read_is_said(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(job_note, "read_regular", refuse)
+    assert why_no_record(job) == "has no record, and job_state.json cannot be read: Permission denied"
+
+
+def test_a_line_of_a_table_has_the_path_of_a_run_once(job: Path) -> None:
+    table = mx.runs(job.parent)
+    assert repr(table).splitlines()[-1] == f"  left out: {job}: this run has not begun."
+    assert table._repr_html_().count(str(job)) == 1
+    assert str(table.left_out[job]).startswith(f"{job}: ")
+    (job / RECORD_FILE).write_text("{")
+    assert f"  left out: {job}: record.json cannot be read as JSON: " in repr(mx.runs(job.parent))
 
 
 def test_a_folder_that_is_not_a_job_is_said_to_be_not_a_run(tmp_path: Path, job: Path) -> None:
