@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import metaexp as mx
 from metaexp.cli.main import main
-from metaexp.core.errors import DataError, MissingDataError
+from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
+from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fit.domains import Domains, domain_problems
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.glyphs import Glyphs
@@ -62,6 +65,30 @@ def test_what_fits_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
     varied = ["dataset.least_ways=5", "task.n_way=50", "dataset.varied_shots=true", "task.k_shot=100"]
     assert main(["plan", *GIVEN, *varied, "seed=0,1"]) == 0
     assert "needs" not in capsys.readouterr().err
+
+
+def test_a_mixture_may_be_looked_at_whatever_the_task() -> None:
+    composer, asked = Composer(Path("conf")), ["dataset=small", "task.n_way=60"]
+    assert composer.settings(asked, Purpose.LOOK).task.n_way == 60
+    with pytest.raises(ConfigError, match=r"task\.n_way=60 needs as many classes"):
+        composer.settings(asked)
+
+
+def test_what_is_known_only_when_the_data_are_loaded_is_said_alike(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mixture, "sizes_in", lambda *_: Domains({}))
+    short = [*GIVEN, "model=mlp", "model.hidden=[4]", "train.steps=0", "eval.episodes=4"]
+    assert main(["train", *short, "train.n_way=9"]) == 2
+    assert "train.n_way=9 needs as many classes; the train split of dataset.domains.glyphs has 8." in (
+        capsys.readouterr().err
+    )
+    mx.train(*short, folder="run")
+    capsys.readouterr()
+    assert main(["evaluate", "run", "task.n_way=6"]) == 2
+    assert "task.n_way=6 needs as many classes; the test split of dataset.domains.glyphs has 5." in (
+        capsys.readouterr().err
+    )
 
 
 class OfFiles(Glyphs):
