@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import sysconfig
 import traceback
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from metaexp.core.errors import ConfigError, MetaexpError, first_line
 
 _LIBRARIES: Final = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen ")
+_IMPORTS: Final = ("<frozen ", str(Path(importlib.__file__).parent))
 _OURS: Final = ("metaexp", "torch")
 
 Line = tuple[str, int]
@@ -24,9 +27,11 @@ def lines_of(error: BaseException) -> tuple[list[Line], list[Line]]:
         error: An error that was caught in the function that calls this one.
 
     Returns:
-        All lines, the last one raised it; and those of them that are not in installed libraries.
+        All lines but those of Python's imports, the last one raised it; and those of them that are not in installed
+        libraries.
     """
-    lines = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)[1:]]
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    lines = [(frame.filename, frame.lineno or 0) for frame in frames if not frame.filename.startswith(_IMPORTS)]
     return lines, [line for line in lines if not line[0].startswith(_LIBRARIES)]
 
 
@@ -44,9 +49,9 @@ def import_own(name: str) -> ModuleType:
         return importlib.import_module(name)
     try:
         return importlib.import_module(name)
-    except (MetaexpError, MemoryError):
+    except (MetaexpError, MemoryError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # whatever their code raises; a script may end the process
+    except BaseException as error:  # whatever their code raises; a script may end the process
         raise ConfigError(f"{name} cannot be imported: {_format_cause(error)}. {_advice(error, name)}") from error
 
 
@@ -63,7 +68,10 @@ def _format_cause(error: BaseException) -> str:
 
 def _advice(error: BaseException, name: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"Install {error.name.partition('.')[0]}, or correct the line."
+        package, _, inner = error.name.partition(".")
+        if inner and package in sys.modules:
+            return f"The package {package} is there, and has no module {inner}. Correct the line."
+        return f"Install {package}, or correct the line."
     if isinstance(error, SystemExit):
         return "Code that ends the process belongs below `if __name__ == '__main__':`."
     return f"Correct it; `python -c 'import {name}'` shows the whole traceback."

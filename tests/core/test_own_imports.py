@@ -32,6 +32,14 @@ CAUSES = {
         "Install no_such_library, or correct the line"
     ),
     "from own_lab.wrong import x": r"own_lab/wrong\.py, line 1, raises SyntaxError",
+    "from .missing import a": (
+        r"own_lab/parts\.py, line 3, raises ModuleNotFoundError: No module named 'own_lab\.missing'\. "
+        "The package own_lab is there, and has no module missing. Correct the line"
+    ),
+    "import importlib; importlib.import_module('own_lab.a.b')": (
+        r"own_lab/parts\.py, line 3, raises ModuleNotFoundError: No module named 'own_lab\.a'"
+    ),
+    "raise GeneratorExit": r"own_lab/parts\.py, line 3, raises GeneratorExit\. Correct it",
     "1 / 0": r"own_lab/parts\.py, line 3, raises ZeroDivisionError: division by zero\. Correct it",
     "raise KeyError": r"own_lab/parts\.py, line 3, raises KeyError\. Correct it",
     "import sys; sys.exit('usage: parts')": r"line 3, raises SystemExit: usage: parts\. Code that ends the process",
@@ -72,6 +80,9 @@ def test_errors_of_metaexp_and_failures_of_metaexp_itself_stay_what_they_are(lab
     write(lab, "from metaexp.core.errors import DataError; raise DataError('no data')")
     with pytest.raises(DataError, match=r"^no data$"):
         import_own("own_lab.parts")
+    write(lab, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        import_own("own_lab.parts")
     with pytest.raises(ModuleNotFoundError):
         import_own("metaexp.no_such_room")
 
@@ -95,3 +106,26 @@ def test_a_run_with_such_a_part_says_it_and_ends(lab: Path, capsys: pytest.Captu
     assert "made-up tasks" not in shown
     assert "dataset.arguments" not in shown
     assert "Traceback" not in shown
+
+
+WRONG = {
+    b"def f(:\n": "parts.py, line 1, is not Python: invalid syntax. Correct it.",
+    b"if 1:\n\tx = 1\n        y = 2\n": "parts.py, line 3, is not Python: inconsistent use of tabs and spaces",
+    b"x = '\xff'\n": "parts.py is not text in UTF-8, see byte 5. Save it as UTF-8.",
+}
+
+
+@pytest.mark.parametrize("content", WRONG)
+@pytest.mark.parametrize("slot", [*SLOTS, "a base"])
+def test_a_file_that_is_not_python_is_not_said_to_be_missing(
+    lab: Path, capsys: pytest.CaptureFixture[str], slot: str, content: bytes
+) -> None:
+    (lab / "parts.py").write_bytes(content)
+    (lab / "derived.py").write_text("from own_lab.parts import Mine as Base\nclass Mine(Base): ...\n")
+    changes = SLOTS.get(slot, ["algorithm=proto_net", "algorithm._target_=own_lab.derived.Mine"])
+    given = [line for line in SMALL if line.partition("=")[0] not in {word.partition("=")[0] for word in changes}]
+    assert main(["train", *given, *changes, "--trust", "own_lab"]) == 2
+    assert WRONG[content] in capsys.readouterr().err
+    (lab / "parts.py").unlink()
+    assert main(["train", *given, *changes, "--trust", "own_lab"]) == 2
+    assert WRONG[content] not in capsys.readouterr().err

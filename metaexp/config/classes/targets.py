@@ -8,16 +8,20 @@ Trust is given by the user: on the command line (``--trust PACKAGE``), in the en
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
 
 from metaexp.config.classes.source import (
     ClassSource,
+    Scope,
     derives_from,
     derives_from_library,
     find_class,
     known_classes,
+    lineage,
+    module_path,
     read_module,
 )
 from metaexp.config.classes.values import format_nearest
@@ -123,6 +127,10 @@ def find_target(key: str, target: object, base: str, library: str = "") -> Class
         raise ConfigError(f"{where} must be the dotted path of a class, such as metaexp.algorithms.maml.MAML.")
     source = find_named(where, target)
     if not derives_from(source, base) and not (library and derives_from_library(source, library)):
+        bases = [Scope(item.module).locate_node(node) for item in lineage(source) for node in item.node.bases]
+        for path in bases:
+            if isinstance(path, str) and (problem := _problem_of_source(path.rpartition(".")[0])):
+                raise ConfigError(f"{where}: {problem}")
         wanted = base.rpartition(".")[2]
         other = f" or from {library}.Module" if library else ""
         raise ConfigError(f"{where} is not a {wanted}; {key} needs a class derived from {base}{other}.")
@@ -145,7 +153,7 @@ def find_named(where: str, path: str) -> ClassSource:
     if source is None:
         module, _, name = path.rpartition(".")
         if read_module(module) is None:
-            raise ConfigError(f"{where}: there is no module {module}.")
+            raise ConfigError(f"{where}: {_problem_of_source(module) or f'there is no module {module}.'}")
         raise ConfigError(f"{where}: {module} has no class {name}.{format_nearest(name, known_classes(module))}")
     if not is_allowed(source.path):
         raise ConfigError(_refusal(where, source.path, f" It is {source.path}."))
@@ -167,9 +175,25 @@ def find_function(where: str, path: str) -> None:
     name, _, function = path.rpartition(".")
     module = read_module(name)
     if module is None:
-        raise ConfigError(f"{where}: there is no module {name}.")
+        raise ConfigError(f"{where}: {_problem_of_source(name) or f'there is no module {name}.'}")
     if function not in module.names:
         raise ConfigError(f"{where}: {name} has no function {function}.{format_nearest(function, module.names)}")
+
+
+def _problem_of_source(module: str) -> str:
+    """Say why the source of a module cannot be read; "" if it can, or there is none."""
+    path = module_path(module)
+    if path is None or not is_allowed(f"{module}."):
+        return ""
+    try:
+        ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        return f"{path}, line {error.lineno or 1}, is not Python: {error.msg}. Correct it."
+    except UnicodeDecodeError as error:
+        return f"{path} is not text in UTF-8, see byte {error.start}. Save it as UTF-8."
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}."
+    return ""
 
 
 def _refusal(where: str, path: str, what_it_is: str) -> str:
