@@ -10,6 +10,7 @@ from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.models.base import Network
+from metaexp.models.checks.half_precision import refuse_half_precision
 from metaexp.models.checks.hidden import refuse_hidden
 from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.trial import refuse_lazy
@@ -52,6 +53,8 @@ def build_algorithm(
             algorithm = make_twice(lambda: make_it(model), lambda: make_it(copied), "algorithm", other_seed)
     refuse_hidden(algorithm, "algorithm")
     refuse_lazy(algorithm, "algorithm")
+    refuse_half_precision(model, "model")
+    refuse_half_precision(algorithm, "algorithm")
     return algorithm
 
 
