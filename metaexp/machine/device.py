@@ -26,6 +26,7 @@ from metaexp.models.torch_settings import (
     FLOAT32,
     ONLY_DETERMINISTIC,
     THREADS,
+    one_thread,
     put_settings,
     settings_now,
     standard_settings,
@@ -111,6 +112,8 @@ class Compute:
 def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterator[Compute]:
     """Find the device and set threads, precision and determinism for this block.
 
+    Another thread that comes to such a block waits.
+
     Args:
         settings: The ``device`` section of the configuration.
         launch: The place of this process among several that share the devices and cores of a machine.
@@ -122,34 +125,35 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
         MachineError: The device is not there, or does not have the precision.
         ConfigError: The precision makes no sense on the device.
     """
-    device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
-    _check_precision(settings.precision, device)
-    check_threads(settings.threads)
-    threads = torch.get_num_threads()
-    raise_malloc_thresholds()
-    put_off_compiler()
-    if settings.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch; read when CUDA starts
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    own = {
-        THREADS: settings.threads or (threads if launch is None else own_threads(threads, launch)),
-        DETERMINISTIC: ONLY_DETERMINISTIC if settings.deterministic else 0,
-        BENCHMARK: not settings.deterministic,
-        FILL: False,
-    }
-    with standard_settings(dict.fromkeys(FLOAT32, "tf32" if settings.precision == "tf32" else "ieee") | own):
-        yield Compute(
-            device=device,
-            name=device_name(device),
-            precision=settings.precision,
-            threads=torch.get_num_threads(),
-            deterministic=settings.deterministic,
-            task_chunk=settings.task_chunk,
-            ranks=1 if launch is None else launch.size,
-            cuda_graphs=settings.cuda_graphs,
-            processor=processor_model() if device.type == "cpu" else None,
-        )
+    with one_thread():
+        device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
+        _check_precision(settings.precision, device)
+        check_threads(settings.threads)
+        threads = torch.get_num_threads()
+        raise_malloc_thresholds()
+        put_off_compiler()
+        if settings.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch; read when CUDA starts
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        own = {
+            THREADS: settings.threads or (threads if launch is None else own_threads(threads, launch)),
+            DETERMINISTIC: ONLY_DETERMINISTIC if settings.deterministic else 0,
+            BENCHMARK: not settings.deterministic,
+            FILL: False,
+        }
+        with standard_settings(dict.fromkeys(FLOAT32, "tf32" if settings.precision == "tf32" else "ieee") | own):
+            yield Compute(
+                device=device,
+                name=device_name(device),
+                precision=settings.precision,
+                threads=torch.get_num_threads(),
+                deterministic=settings.deterministic,
+                task_chunk=settings.task_chunk,
+                ranks=1 if launch is None else launch.size,
+                cuda_graphs=settings.cuda_graphs,
+                processor=processor_model() if device.type == "cpu" else None,
+            )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -20,6 +21,8 @@ from metaexp.core.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+_ONE_THREAD: Final = threading.RLock()
+_SECONDS_OF_SILENCE: Final = 5.0
 _COMPILER_BACKEND = "torch._inductor"
 _COMPILER_SWITCH = "TORCHINDUCTOR_DETERMINISTIC"
 
@@ -196,22 +199,37 @@ def put_back_with_warning(what: str) -> Iterator[None]:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Let one thread of this process after another do this block: torch's settings are of the whole process."""
+    if not _ONE_THREAD.acquire(timeout=_SECONDS_OF_SILENCE):
+        log.warning("another thread of this process computes with metaexp; this one waits until that has ended")
+        _ONE_THREAD.acquire()
+    try:
+        yield
+    finally:
+        _ONE_THREAD.release()
+
+
+@contextmanager
 def standard_settings(more: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Within this block, use the settings that a run computes with, also inside of ``torch.inference_mode()``.
+
+    Another thread that comes to such a block waits.
 
     Args:
         more: Further settings, by the names of :func:`settings_now`.
     """
-    before = settings_now()
-    try:
-        put_settings({**STANDARD, **(more or {})})
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            if torch.get_default_device().type != "cpu":  # in ``with torch.device(...)``, which no setting ends
-                stack.enter_context(torch.device("cpu"))
-            yield
-    finally:
-        _put_back(before)
+    with one_thread():
+        before = settings_now()
+        try:
+            put_settings({**STANDARD, **(more or {})})
+            with ExitStack() as stack:
+                stack.enter_context(torch.inference_mode(False))
+                if torch.get_default_device().type != "cpu":  # in ``with torch.device(...)``, which no setting ends
+                    stack.enter_context(torch.device("cpu"))
+                yield
+        finally:
+            _put_back(before)
 
 
 def _refusal(what: str, changed: list[str]) -> ConfigError:

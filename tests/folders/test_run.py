@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.models.torch_settings import settings_now
 
 SMALL = [
     "algorithm=maml", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
@@ -141,3 +143,14 @@ def test_the_later_tests_of_a_run_are_listed_from_the_oldest_to_the_newest(run: 
     for path in (run.folder / "evaluations").glob("*.json"):
         path.write_text("{")
     assert run.evaluations == []
+
+
+def test_threads_that_test_at_once_get_the_numbers_of_one(run: mx.Run) -> None:
+    shots = [1, 2, 3, 1, 2, 3]
+    alone = {k: run.evaluate(f"task.k_shot={k}").test for k in (1, 2, 3)}
+    settings = settings_now()
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda k: run.evaluate(f"task.k_shot={k}").test, shots))
+    assert together == [alone[k] for k in shots]
+    assert alone[1] != alone[2]
+    assert settings_now() == settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -10,6 +11,7 @@ import torch
 from changed_settings import CALLS, unchanged_settings
 
 from metaexp.core.errors import ConfigError
+from metaexp.models import torch_settings
 from metaexp.models.torch_settings import (
     put_back_with_warning,
     refuse_changed_settings,
@@ -121,3 +123,24 @@ def test_a_device_that_is_set_around_a_block_of_another_one_is_as_before(block: 
                 assert torch.ones(1).device.type == block
         assert torch.ones(1).device.type == "meta"
     assert torch.ones(1).device.type == "cpu"
+
+
+def test_a_thread_that_has_to_wait_for_another_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch_settings, "_SECONDS_OF_SILENCE", 0.01)
+    done: list[str] = []
+
+    def other() -> None:
+        with standard_settings():
+            done.append("other")
+
+    thread = threading.Thread(target=other)
+    with standard_settings(), standard_settings():
+        assert caplog.messages == []
+        thread.start()
+        thread.join(0.3)
+        assert done == []
+        assert "another thread of this process computes with metaexp" in caplog.text
+    thread.join(10)
+    assert done == ["other"]
