@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import sys
 from pathlib import Path
 
@@ -22,14 +23,18 @@ from metaexp.config.classes.source import (
     known_classes,
     lineage,
     module_path,
+    package_folders,
     read_module,
 )
 from metaexp.config.classes.values import format_nearest
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
 
 _trusted: set[str] = set()
 _folders: dict[str, Path] = {}
 _ways: dict[str, str] = {}
+_MOST_MODULES = 1000
+"""So many modules of a package are looked at for a name like one that is not there."""
 
 
 def trust(package: str) -> None:
@@ -153,7 +158,7 @@ def find_named(where: str, path: str) -> ClassSource:
     if source is None:
         module, _, name = path.rpartition(".")
         if read_module(module) is None:
-            raise ConfigError(f"{where}: {_problem_of_source(module) or f'there is no module {module}.'}")
+            raise ConfigError(f"{where}: {_problem_of_source(module) or _no_module(module)}")
         raise ConfigError(f"{where}: {module} has no class {name}.{format_nearest(name, known_classes(module))}")
     if not is_allowed(source.path):
         raise ConfigError(_refusal(where, source.path, f" It is {source.path}."))
@@ -175,7 +180,7 @@ def find_function(where: str, path: str) -> None:
     name, _, function = path.rpartition(".")
     module = read_module(name)
     if module is None:
-        raise ConfigError(f"{where}: {_problem_of_source(name) or f'there is no module {name}.'}")
+        raise ConfigError(f"{where}: {_problem_of_source(name) or _no_module(name)}")
     if function not in module.names:
         raise ConfigError(f"{where}: {name} has no function {function}.{format_nearest(function, module.names)}")
 
@@ -194,6 +199,21 @@ def _problem_of_source(module: str) -> str:
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}."
     return ""
+
+
+def _no_module(name: str) -> str:
+    """Say that there is no such module, in which folder its package was found, and which of its modules is alike."""
+    package = name.partition(".")[0]
+    if package == "metaexp":
+        return f"there is no module {name}."
+    folders = package_folders(package)
+    found = listed([str(folder) for folder in folders], 2) or f"the file {module_path(package)}"
+    known = [
+        ".".join([package, *path.relative_to(folder).with_suffix("").parts])
+        for folder in folders
+        for path in itertools.islice(folder.rglob("*.py"), _MOST_MODULES)
+    ]
+    return f"there is no module {name}. The package {package} is {found}.{format_nearest(name, known)}"
 
 
 def _refusal(where: str, path: str, what_it_is: str) -> str:
