@@ -83,6 +83,7 @@ def test_modes_of_torch_around_a_test_change_no_number(run: mx.Run) -> None:
         (["train.steps=9"], r"train\.steps has no effect on an evaluation"),
         ([["task.k_shot=1"]], "is not an override: each is a text"),
         (["from=elsewhere"], "from"),
+        (["algorithm._target_=lab.Mine"], r"add --trust lab \(in Python: trust='lab' of train, load_run or dataset\)"),
     ],
 )
 def test_what_is_wrong_is_an_error_and_nothing_is_kept(run: mx.Run, overrides: list[Any], said: str) -> None:

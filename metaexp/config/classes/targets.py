@@ -224,4 +224,4 @@ def _refusal(where: str, path: str, what_it_is: str) -> str:
 
 
 def _way(package: str) -> str:
-    return _ways.get(package, f"add --trust {package}")
+    return _ways.get(package, f"add --trust {package} (in Python: trust='{package}' of train, load_run or dataset)")
