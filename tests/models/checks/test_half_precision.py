@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.models.checks.half_precision import refuse_half_precision
+from metaexp.run.initial.algorithm import build_algorithm
+from metaexp.run.initial.network import Interface
 from metaexp.run.job import run_job
 
 
@@ -55,3 +57,21 @@ def test_a_run_whose_network_has_them_does_not_begin(
         return
     with pytest.raises(ConfigError, match=r"model: parameters .* of Net are float16\."):
         run_job(settings)
+
+
+def test_a_run_that_has_begun_with_them_is_tested_as_it_is(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tiny.Net.__init__
+
+    def make(self: Any, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
+        self.to(torch.bfloat16)
+
+    settings = tiny.settings(tmp_path, train__steps=1)
+    interface = Interface((1,), 1)
+    monkeypatch.setattr(tiny.Net, "__init__", make)
+    monkeypatch.setattr(tiny.Net, "forward", lambda self, x: x * 1.0)
+    build_algorithm(settings, interface)
+    with pytest.raises(ConfigError, match="bfloat16"):
+        build_algorithm(settings, interface, begins=True)
