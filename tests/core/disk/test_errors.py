@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
-from metaexp.core.disk.errors import is_disks_fault
-from metaexp.core.errors import DataError, RunFolderError
+from metaexp.core.disk.errors import explain_disk_errors, is_disks_fault
+from metaexp.core.errors import DataError, MachineError, RunFolderError
 
 OLD = Path(__file__).resolve().parents[2] / "old_runs" / "completed"
 
@@ -28,6 +28,29 @@ def test_only_a_disk_is_at_fault_for_what_no_user_can_do() -> None:
     for number in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST):
         assert not is_disks_fault(raised_from(number))
     assert not is_disks_fault(RunFolderError("no cause"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "run/a"), "the disk is full at run/a: No space left. Free some space."),
+        (OSError(errno.ENOSPC, "No space left"), "the disk is full: No space left. Free some space."),
+        (OSError(errno.EACCES, "Denied", "run/a"), "run/a cannot be used: Denied. Fix it, or choose another place"),
+        (OSError(errno.EIO, "Input/output error"), "a file cannot be read or written: Input/output error. Fix it"),
+    ],
+)
+def test_errors_of_a_disk_say_what_to_do(error: OSError, said: str) -> None:
+    with pytest.raises(MachineError) as raised, explain_disk_errors():
+        raise error
+    assert str(raised.value).startswith(said)
+    assert raised.value.__cause__ is error
+
+
+def test_an_error_that_may_be_a_fault_of_the_program_stays_what_it_is() -> None:
+    error = OSError(errno.EACCES, "Denied")  # of no file
+    with pytest.raises(OSError, match="Denied") as raised, explain_disk_errors():
+        raise error
+    assert raised.value is error
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EIO, 6), (errno.ENOTDIR, 4)])

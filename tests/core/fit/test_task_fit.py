@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import metaexp
-from metaexp.core.fit.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
-from metaexp.core.shapes import Capacity, TaskShape, trains_on_batches
+from metaexp.core.fit.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
+from metaexp.core.shapes import Capacity, FixedBank, TaskShape, trains_on_batches
 
 SHAPE = TaskShape(5, 1, 5)
 ROOM = {split: Capacity(20, 10) for split in ("train", "val", "test")}
@@ -78,6 +78,38 @@ def test_a_supervised_batch_larger_than_the_training_split_is_refused_where_its_
     assert fit_problems(DATA, supervised, too_large) == []  # larger classes than the smallest may have enough
     assert fit_problems(known, algorithm(), too_large) == []  # 201 tasks
     assert fit_problems(known, supervised, Tasks(SHAPE, SHAPE)) == []
+
+
+REGRESSION = DataFacts("waves", "regression", {split: Capacity(20, 10) for split in ("train", "val")})  # type: ignore[arg-type]
+FIXED = DATA._replace(fixed=FixedBank(SHAPE, 20))
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "said"),
+    [
+        (REGRESSION, SHAPE, "task.n_way=5 asks for classes, but dataset=waves is a regression family. Choose a"),
+        (REGRESSION, TaskShape(0, 6, 5), "need 11 examples per task; the smallest train task of waves has 10."),
+        (REGRESSION, TaskShape(0, 5, 5), "the test split of waves has no tasks. Give it some"),
+        (DATA, TaskShape(0, 5, 5), "task.n_way=0 means regression, but dataset=birds is for classification."),
+        (FIXED, TaskShape(5, 2, 5), "the test episodes of birds are fixed: 5-way 1-shot with 5 queries per class; and"),
+        (FIXED._replace(capacity={}), SHAPE, "birds has test episodes alone, and nothing to train on."),
+        (
+            DATA._replace(varied_ways=True),
+            SHAPE,
+            "draws the number of classes of each episode, and Mine has one output",
+        ),
+    ],
+)
+def test_data_of_another_kind_are_refused_in_words(data: DataFacts, shape: TaskShape, said: str) -> None:
+    assert any(said in problem for problem in fit_problems(data, algorithm(), Tasks(shape, shape)))
+    fits = TaskShape(0, 5, 5) if data is REGRESSION else SHAPE
+    known = data._replace(capacity={**ROOM, **(data.capacity or {})}, varied_ways=False)
+    assert fit_problems(known, algorithm(), Tasks(fits, fits)) == []
+
+
+def test_more_episodes_than_are_fixed_are_refused_with_the_number_that_there_are() -> None:
+    said = "eval.episodes=21 are more than the 20 test episodes of birds. Set eval.episodes=20."
+    assert fixed_number_problem("birds", 20, 21) == said
 
 
 def test_one_function_says_whether_training_goes_over_batches() -> None:

@@ -119,10 +119,3 @@ def test_what_only_files_tell_counts_too() -> None:
     wrong = Mixture({"large": LARGE, "small": OfFiles(DataError("a class is empty: dataset.file"))})
     with pytest.raises(DataError, match=r"^dataset\.domains\.small: a class is empty: dataset\.domains\.small\.file$"):
         wrong.sizes_in(Path())
-
-
-def test_one_of_three_datasets_can_be_left_out_and_one_without_the_split_is_not_asked() -> None:
-    sizes = {"a": {"train": Capacity(3, 9)}, "b": {"test": Capacity(3, 9)}, "c": {"test": Capacity(9, 9)}}
-    (problem,) = domain_problems(Domains(sizes), "test", TaskShape(4, 1, 1))  # type: ignore[arg-type]
-    assert problem.endswith("has 3. Lower SECTION.n_way, or leave b out of the mixture: '~dataset.domains.b'.")
-    assert list(domain_problems(Domains(sizes), "test", TaskShape(3, 1, 1))) == []  # type: ignore[arg-type]
