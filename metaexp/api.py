@@ -17,7 +17,7 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.config.purpose import Purpose
 from metaexp.core.counted import listed
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import ConfigError, RunFolderError, called_in_python
 from metaexp.data.inventory.loaded import LoadedDataset
 from metaexp.folders.run import Run as Run
 from metaexp.folders.table import read_table
@@ -30,6 +30,7 @@ from metaexp.run.integrity import check_run_files
 from metaexp.run.job import resume_job, run_job
 
 
+@called_in_python()
 def train(
     *overrides: str,
     config_dir: str | Path | None = None,
@@ -66,6 +67,7 @@ def train(
     return Run(run_job(new.settings, new.provenance, new.run_dir if folder is None else Path(folder)).folder)
 
 
+@called_in_python()
 def load_run(folder: str | Path, *, trust: str | Sequence[str] = ()) -> Run:
     """Load a run folder.
 
@@ -100,6 +102,7 @@ def runs(*folders: str | Path, **filters: Any) -> RunTable:
     return read_table(run_folders([Path(folder) for folder in folders or ("outputs",)]), filters)
 
 
+@called_in_python()
 def dataset(
     name: str, *overrides: str, config_dir: str | Path | None = None, trust: str | Sequence[str] = ()
 ) -> LoadedDataset:
@@ -151,4 +154,6 @@ def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: s
         raise RunFolderError(f"none of these runs can be compared: {reasons}")
     for run in found.runs:
         check_run_files(run.folder, run.record)
-    return Comparison(compare(found.runs, found.left_out, keys, numeric_part, "comparison", "metaexp.compare"))
+    with called_in_python():
+        comparison = compare(found.runs, found.left_out, keys, numeric_part, "comparison", "metaexp.compare")
+    return Comparison(comparison)

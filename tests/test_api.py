@@ -484,7 +484,7 @@ def test_a_run_that_was_stopped_continues_from_python_to_the_last_bit(run: mx.Ru
 
 def test_one_package_can_be_trusted_by_its_name(run: mx.Run) -> None:
     assert mx.load_run(run.folder, trust="json").folder == run.folder
-    with pytest.raises(ConfigError, match="--trust no_such_package: there is no such package"):
+    with pytest.raises(ConfigError, match="^trust=no_such_package: there is no such package"):
         mx.load_run(run.folder, trust="no_such_package")
 
 
@@ -528,3 +528,24 @@ def test_values_below_a_mask_are_not_taken(run: mx.Run, mask: list[bool]) -> Non
     names = learner.adapt(np.ma.array(x), unmasked).names
     assert names is not None
     assert names.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda _: mx.train(config_dir="nope"), "config_dir=nope: there is no such folder"),
+        (lambda _: mx.dataset("glyphs", config_dir="nope"), "config_dir=nope: there is no such folder"),
+        (lambda _: mx.dataset("glyphs", trust=["a.b"]), "trust=a.b: give the name of one top-level package"),
+        (lambda _: mx.train("hydra.searchpath=[x]"), "config_dir=DIR"),
+        (lambda run: mx.compare([run], by="nope"), "by=nope: no run has this key"),
+    ],
+)
+def test_an_error_names_the_argument_and_not_the_option_of_the_command_line(
+    run: mx.Run, capsys: pytest.CaptureFixture[str], call: Callable[[mx.Run], object], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        call(run)
+    assert said in str(caught.value)
+    assert "--" not in str(caught.value)
+    assert main(["compare", str(run.folder), "--by", "nope"]) == 2
+    assert "--by nope: no run has this key" in capsys.readouterr().err

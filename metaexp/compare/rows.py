@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from metaexp.compare.gather import GatheredRun
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, name_option
 from metaexp.core.nested import values_by_key
 from metaexp.results.display.wording import format_task
 from metaexp.results.own_code import codes_used
@@ -241,10 +241,11 @@ def _check_keys(by: Sequence[str], leaves: Sequence[Mapping[str, Any]]) -> None:
         near = get_close_matches(key, known, n=3) or [name for name in known if name.endswith(f".{key}")]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         problems.append(
-            f"--by {key}: no run has this key.{hint} Use {', '.join(_OF_RECORD)}, or a dotted key of the configuration "
-            "such as algorithm.inner_lr."
+            f"{name_option('--by', key)}: no run has this key.{hint} Use {', '.join(_OF_RECORD)}, or a dotted key of "
+            "the configuration such as algorithm.inner_lr."
         )
     if "seed" in by:
-        problems.append("--by seed: the runs of a row are its seeds, so rows cannot be made by seed.")
+        named = name_option("--by", "seed")
+        problems.append(f"{named}: the runs of a row are its seeds, so rows cannot be made by seed.")
     if problems:
         raise ConfigError(problems)

@@ -34,7 +34,7 @@ from metaexp.config.hydra_internals import (
 from metaexp.config.untrusted import file_problems, folder_problems
 from metaexp.config.yaml_files import explain_unreadable
 from metaexp.core.disk.nearest import format_nearest_path
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, name_option
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -289,7 +289,7 @@ def make_loader(config_dir: Path | None) -> Loader:
         return shipped
     if not config_dir.is_dir():
         near = format_nearest_path(config_dir, kind="folder")
-        raise ConfigError(f"--config-dir {config_dir}: there is no such folder.{near}")
+        raise ConfigError(f"{name_option('--config-dir', config_dir)}: there is no such folder.{near}")
     if problems := folder_problems(config_dir, shipped.repository):
         raise ConfigError(problems)
     search_path.prepend(

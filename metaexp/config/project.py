@@ -19,7 +19,7 @@ from metaexp.config.classes.targets import suggest, trust, trust_arguments
 from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.permissions import allowed
 from metaexp.core.disk.nearest import format_nearest_path
-from metaexp.core.errors import ConfigError, first_line
+from metaexp.core.errors import ConfigError, first_line, name_option
 
 FILE = "metaexp.toml"
 CONFIG_DIR = "METAEXP_CONFIG_DIR"
@@ -141,12 +141,20 @@ def use_own_files(config_dir: Path | None, packages: str | Sequence[str]) -> Own
     Raises:
         ConfigError: The environment or the project's file is wrong, or there is no such package.
     """
-    found = own_files(config_dir, [packages] if isinstance(packages, str) else packages)
+    packages = [packages] if isinstance(packages, str) else packages
+    found = own_files(config_dir, packages)
     for package in found.trust:
-        trust(package)
+        trust(package, _named(package, packages))
     for package in found.waiting:
         suggest(package, f"run `metaexp trust`, which allows what {FILE} of this project asks for")
     return found
+
+
+def _named(package: str, given: Sequence[str]) -> str:
+    """What names a package that is trusted, for messages: the caller, the environment or the project's file."""
+    if package in given:
+        return name_option("--trust", package)
+    return f"{TRUST}={package}" if package in _trusted_by_environment([]) else f"{FILE}: trust names {package}"
 
 
 def _is_file(path: Path) -> bool:
@@ -191,7 +199,7 @@ def _packages(file: Path, value: object, problems: list[str]) -> tuple[str, ...]
         if not (file.parent / name).is_dir() and not (file.parent / f"{name}.py").is_file():
             problems.append(
                 f"{file}: trust names {name}, which does not lie beside the file. Put it there; an installed package "
-                f"is trusted with --trust {name} or {TRUST}."
+                f"is trusted with {name_option('--trust', name)} or {TRUST}."
             )
     return tuple(value)
 

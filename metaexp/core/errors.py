@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 
 from metaexp.core.counted import counted
@@ -28,6 +30,7 @@ class ExitCode(IntEnum):
 
 
 _LONGEST_LINE = 3000
+_in_python: ContextVar[bool] = ContextVar("_in_python", default=False)
 
 
 def _shorten(line: str) -> str:
@@ -90,6 +93,29 @@ class MachineError(MetaexpError):
     """The machine cannot do it: no such device, disk full, out of memory."""
 
     exit_code = ExitCode.MACHINE
+
+
+@contextmanager
+def called_in_python() -> Iterator[None]:
+    """Let messages name the arguments of a function that was called in Python, not the options of the command line.
+
+    It is the decorator of each function of ``import metaexp`` whose arguments are also options of a verb.
+    """
+    token = _in_python.set(True)
+    try:
+        yield
+    finally:
+        _in_python.reset(token)
+
+
+def name_option(option: str, value: object) -> str:
+    """Return an option and its value as the user gives them: ``--config-dir conf``, or in Python ``config_dir=conf``.
+
+    Args:
+        option: The option of the command line, such as ``--config-dir``.
+        value: What is given for it.
+    """
+    return f"{option[2:].replace('-', '_')}={value}" if _in_python.get() else f"{option} {value}"
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from metaexp.config.command_line.override_text import override_texts
 from metaexp.config.project import use_own_files
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import called_in_python
 from metaexp.core.shapes import TaskShape
 from metaexp.core.short_repr import LongList
 from metaexp.core.terminal_text import plain
@@ -99,6 +100,7 @@ class Run:
         """
         return make_learner(self._place, self.settings)
 
+    @called_in_python()
     def evaluate(
         self, *overrides: str, config_dir: str | Path | None = None, allow_trained_classes: bool = False
     ) -> Evaluation:

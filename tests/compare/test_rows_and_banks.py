@@ -14,7 +14,7 @@ from metaexp.compare.banks import check_banks, odd_runs
 from metaexp.compare.comparison import ComparedRuns, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.rows import group, rows
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import ConfigError, RunFolderError, called_in_python
 from metaexp.results.record import FROZEN_FILE, OwnCodeRecord, Score, read_record, write_record
 from tests.compare.conftest import MakeRun, decide, keep
 
@@ -231,6 +231,9 @@ def test_a_row_that_pools_settings_says_so(make_run: MakeRun, tmp_path: Path) ->
 def test_a_key_that_makes_no_rows_is_refused(sweep: Path, key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         labels(sweep, key)
+    with pytest.raises(ConfigError) as caught, called_in_python():
+        labels(sweep, key)
+    assert message.replace("--by ", "by=") in str(caught.value)
 
 
 def test_ways_and_shots_are_groups_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:

@@ -199,8 +199,18 @@ def test_a_package_with_the_name_of_an_installed_one_is_refused(project: Path) -
     (project / "yaml").mkdir()
     (project / "metaexp.toml").write_text('trust = ["yaml"]')
     allow(project / "metaexp.toml", ["yaml"])
-    with pytest.raises(ConfigError, match="Python finds another package of this name"):
+    with pytest.raises(ConfigError, match=r"^metaexp\.toml: trust names .*: Python finds another package of this name"):
         use_own_files(None, [])
+
+
+def test_a_package_that_is_not_there_is_said_to_be_of_the_environment_where_that_names_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAEXP_TRUST", "not_there,not_there_too")
+    with pytest.raises(ConfigError, match="^METAEXP_TRUST=not_there: there is no such package"):
+        use_own_files(None, [])
+    with pytest.raises(ConfigError, match="^--trust not_there: there is no such package"):
+        use_own_files(None, ["not_there"])
 
 
 def test_a_package_is_trusted_by_its_path(project: Path, name: str) -> None:

@@ -98,6 +98,8 @@ def test_a_choice_of_a_folder_of_ones_own_is_found_there(run: mx.Run, tmp_path: 
     (tmp_path / "conf" / "task" / "mine.yaml").write_text("n_way: 5\nk_shot: 3\nn_query: 2\n")
     with pytest.raises(ConfigError, match="mine"):
         run.evaluate("task=mine")
+    with pytest.raises(ConfigError, match=r"^config_dir=nope: there is no such folder"):
+        run.evaluate(config_dir="nope")
     assert run.evaluate("task=mine", config_dir=tmp_path / "conf").task.k_shot == 3
 
 

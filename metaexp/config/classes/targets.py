@@ -28,7 +28,7 @@ from metaexp.config.classes.source import (
 )
 from metaexp.config.classes.values import format_nearest
 from metaexp.core.counted import listed
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, name_option
 
 _trusted: set[str] = set()
 _folders: dict[str, Path] = {}
@@ -37,31 +37,32 @@ _MOST_MODULES = 1000
 """So many modules of a package are looked at for a name like one that is not there."""
 
 
-def trust(package: str) -> None:
+def trust(package: str, named: str = "") -> None:
     """Allow the classes of a top-level package or module from now on, in this process.
 
     Args:
         package: The name of a package that is installed or in the current folder, or the path of a package.
+        named: What named it, for messages; the option of the command line, or the argument, by default.
 
     Raises:
         ConfigError: There is no such package, or Python finds another one of that name.
     """
     place, name = Path(package).expanduser().parent, Path(package).name
+    named = named or name_option("--trust", package)
     if not name.isidentifier() or "\0" in package or package.endswith(("/", "\\")):
         raise ConfigError(
-            f"--trust {package}: give the name of one top-level package, such as my_package, or its path, such as "
-            "src/my_package."
+            f"{named}: give the name of one top-level package, such as my_package, or its path, such as src/my_package."
         )
     if package == name:
-        _find(package)
+        _find(package, named)
     else:
-        _find_in(place.resolve(), name)
+        _find_in(place.resolve(), name, named)
         _folders[name] = place.resolve()
     read_module.cache_clear()
     _trusted.add(name)
 
 
-def _find(package: str) -> None:
+def _find(package: str, named: str) -> None:
     if importlib.util.find_spec(package) is None:
         here = str(Path.cwd())
         sys.path.append(here)
@@ -69,14 +70,14 @@ def _find(package: str) -> None:
         if importlib.util.find_spec(package) is None:
             sys.path.remove(here)
             raise ConfigError(
-                f"--trust {package}: there is no such package, neither installed nor in {here}. "
+                f"{named}: there is no such package, neither installed nor in {here}. "
                 "Install it, or run from the folder that holds it."
             )
 
 
-def _find_in(folder: Path, package: str) -> None:
+def _find_in(folder: Path, package: str, named: str) -> None:
     if not (folder / package).is_dir() and not (folder / f"{package}.py").is_file():
-        raise ConfigError(f"--trust {folder / package}: there is no such package.")
+        raise ConfigError(f"{named}: there is no such package, {folder / package}.")
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
         importlib.invalidate_caches()
@@ -84,8 +85,8 @@ def _find_in(folder: Path, package: str) -> None:
     places = [] if spec is None else [*(spec.submodule_search_locations or []), spec.origin or ""]
     if not any(Path(place).resolve().is_relative_to(folder) for place in places[:1]):
         raise ConfigError(
-            f"--trust {folder / package}: Python finds another package of this name, {places[0] if places else '?'}. "
-            "Rename yours."
+            f"{named}: Python finds another package of this name, {places[0] if places else '?'}, in place of "
+            f"{folder / package}. Rename yours."
         )
 
 

@@ -18,7 +18,7 @@ from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplet
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.counted import shortened
-from metaexp.core.errors import first_line
+from metaexp.core.errors import first_line, name_option
 from metaexp.core.extras import install_command
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.run.dir", "hydra.sweep.dir")
@@ -226,7 +226,8 @@ def _hydra_problem(override: Override, line: str) -> str | None:
     if f"{key}.".startswith("hydra.sweeper."):
         return f"{line}: {_SAMPLERS}"
     if key == "hydra.searchpath":
-        return f"{key} cannot be set: files are looked for in metaexp and in one folder of your own, --config-dir DIR."
+        where = f"in metaexp and in one folder of your own, {name_option('--config-dir', 'DIR')}"
+        return f"{key} cannot be set: files are looked for {where}."
     if not (key.startswith(_ALLOWED_HYDRA) or key in _ALLOWED_GROUPS):
         return (
             f"{key} cannot be set: metaexp does that itself. Of Hydra's section, hydra.run.dir, hydra.sweep.dir "

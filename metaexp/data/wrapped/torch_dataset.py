@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.counted import counted
-from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.errors import ConfigError, DataError, name_option
 from metaexp.core.fields import ClassPath, NonNegativeInt, PositiveInt
 from metaexp.core.own_imports import import_own
 from metaexp.core.shapes import SPLITS, Split
@@ -119,7 +119,8 @@ class TorchDataset(Dataset):
 
     def sources(self, folder: Path) -> Sources:
         """Return what to do where no class is named; which files the class reads is not known."""
-        advice = "" if self.target else "Name a class: dataset.target=my_package.MyDataset, and --trust my_package."
+        trust = name_option("--trust", "my_package")
+        advice = "" if self.target else f"Name a class: dataset.target=my_package.MyDataset, and {trust}."
         return Sources("own files", advice=advice)
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
