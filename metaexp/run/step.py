@@ -26,10 +26,11 @@ from metaexp.machine.graphs.recorded_gradient import Gradient, RecordedGradient,
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
 from metaexp.run.evaluation.divergence import remedies
-from metaexp.run.optimizer import UnsavedState, warn_of_random_schedule
+from metaexp.run.optimizer import warn_of_random_schedule
 from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress, sum_buffers
 from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
 from metaexp.run.side_effects.first_task import FirstTask, first_task
+from metaexp.run.side_effects.unsaved_state import UnsavedState
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 

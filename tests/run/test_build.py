@@ -9,7 +9,7 @@ import pathlib
 import random
 from collections import deque
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.optim import Clip, ClipNorm, Constant
 from metaexp.machine.device import Compute
 from metaexp.run.build import Parts, build
-from metaexp.run.optimizer import UnsavedState, make_optimizer
+from metaexp.run.optimizer import make_optimizer
+from metaexp.run.side_effects.unsaved_state import UnsavedState
 from metaexp.run.state import copy_weights
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
@@ -243,6 +244,77 @@ def parameters() -> list[Tensor]:
 def test_what_an_optimiser_keeps_beside_its_state_is_named(name: str, caplog: pytest.LogCaptureFixture) -> None:
     stepped(Own(parameters(), name)).check()
     assert f"a step of training changes {name} of optimizer Own, which checkpoints do not hold" in caplog.text
+
+
+class Kept:
+    """An object of a user's, with a count or with what counts for it."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+class Hiding(torch.optim.SGD):
+    """Keeps ``kept``, and ``change`` changes it at each step."""
+
+    def __init__(self, params: Any, kept: Any, change: Callable[[Any], object]) -> None:
+        super().__init__(params, lr=0.1)
+        self.kept, self.change = kept, change
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        self.change(self.kept)
+
+
+def inner_adam() -> torch.optim.Optimizer:
+    own = nn.Parameter(torch.ones(2))
+    own.grad = torch.ones(2)
+    return torch.optim.Adam([own])
+
+
+HIDDEN: dict[str, tuple[Any, Callable[[Any], object]]] = {
+    "an object": (Kept(0), lambda kept: setattr(kept, "held", kept.held + 1)),
+    "an object in a list in an object": (Kept([Kept(0)]), lambda kept: setattr(kept.held[0], "held", 1)),
+    "a namespace": (SimpleNamespace(n=0), lambda kept: setattr(kept, "n", 1)),
+    "a set": (set(), lambda kept: kept.add(1)),
+    "a list iterator": (iter([1, 2, 3]), next),
+    "a generator function": ((i for i in range(3)), next),
+    "a generator of torch": (torch.Generator(), lambda kept: torch.rand(2, generator=kept)),
+    "a generator of numpy": (np.random.default_rng(0), lambda kept: kept.random()),
+    "an old generator of numpy": (np.random.RandomState(0), lambda kept: kept.rand()),
+    "a generator of Python": (random.Random(0), lambda kept: kept.random()),
+    "an optimiser inside": (inner_adam(), lambda kept: kept.step()),
+}
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_what_an_optimiser_hides_in_objects_and_generators_is_named(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept, change = HIDDEN[what]
+    stepped(Hiding(parameters(), kept, lambda _: None)).check()
+    assert not caplog.records
+    stepped(Hiding(parameters(), kept, change)).check()
+    assert "changes kept of optimizer Hiding, which checkpoints do not hold" in caplog.text
+
+
+def test_nothing_is_said_of_an_inner_optimiser_that_shares_what_is_saved(caplog: pytest.LogCaptureFixture) -> None:
+    optimizer = Hiding(parameters(), None, lambda _: None)
+    optimizer.kept = inner = torch.optim.Adam(parameters())
+    inner.param_groups, inner.state = optimizer.param_groups, optimizer.state
+    inner.param_groups[0] |= {**inner.defaults, "lr": 0.1}
+    optimizer.change = lambda kept: kept.step()
+    stepped(optimizer).check()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"), [("numpy", lambda _: np.random.rand()), ("Python", lambda _: random.random())]
+)
+def test_random_numbers_that_no_seed_fixes_are_named(
+    name: str, draw: Callable[[Any], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    stepped(Hiding(parameters(), None, draw)).check()
+    assert f"draws random numbers of {name}, which no seed of the run fixes" in caplog.text
 
 
 def test_what_a_clip_keeps_is_named(caplog: pytest.LogCaptureFixture) -> None:

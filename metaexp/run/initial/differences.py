@@ -10,9 +10,9 @@ from metaexp.core.optim import Schedule
 from metaexp.results.beginning import ParentRun
 from metaexp.run.build import TrainingSetup
 from metaexp.run.initial.parent import Parent
-from metaexp.run.optimizer import comparable
 from metaexp.run.side_effects.buffers import set_progress_alone
 from metaexp.run.side_effects.progress_state import plain_values
+from metaexp.run.side_effects.unsaved_state import comparable
 
 _FAR = 10**6
 """Steps after which anything that an algorithm anneals has changed."""

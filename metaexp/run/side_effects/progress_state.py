@@ -11,7 +11,7 @@ import torch
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
-from metaexp.run.optimizer import comparable
+from metaexp.run.side_effects.unsaved_state import comparable
 
 log = logging.getLogger(__name__)
 
