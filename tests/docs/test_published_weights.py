@@ -36,17 +36,17 @@ LATER = {
     if isinstance(kept.evaluation, PublishedTest)
 }
 """Published later tests of the weights by their titles: the run, the test and its file of episodes."""
-PASSES = size(1_000, 10_000)
+PASSES = size(500, 10_000)
 """The first episodes of a row are tested, up to so many passes of an image through a network: a second, or some."""
 LATER_PASSES = size(100, 10_000)
 """The same of later tests, which have the weights of a row again."""
-FEWEST = 5
+FEWEST = size(2, 5)
 """At least so many episodes."""
 STEPS = ("inner_steps_test", "inner_epochs_test", "tune_steps")
 """Arguments that count the steps of an algorithm in a test."""
 SLOWER = {"meta_lstm": 4, "relation_net": 2}
 """What a pass costs where the network is not all that computes: LSTMs for every weight, a network for every pair."""
-FASTER = {"mlp_sinusoid": 2_000, "nearest_neighbour": 400}
+FASTER = {"mlp_sinusoid": 4_000, "nearest_neighbour": 800}
 """How many passes through a small network, or through none, count as one."""
 
 
