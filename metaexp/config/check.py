@@ -12,6 +12,7 @@ from typing import Any
 
 from metaexp.config.accelerators import why_missing
 from metaexp.config.classes.checker import Checker, Slot
+from metaexp.config.classes.domains import wrong_domains
 from metaexp.config.classes.loaded_code import edited_since_import
 from metaexp.config.classes.own_code import own_code
 from metaexp.config.classes.signatures import constructor
@@ -131,6 +132,8 @@ def _check_part(checker: Checker, key: str, value: Any) -> Any:
         return _check_tags(checker, value)
     if key == "notes":
         return checker.value(key, value, AnyOf((Text(), Null())))
+    if key == "dataset":
+        value = _without_wrong_domains(checker, value)
     if key in SLOTS:
         return checker.node(key, value, SLOTS[key])
     if key == "reference":
@@ -138,6 +141,16 @@ def _check_part(checker: Checker, key: str, value: Any) -> Any:
     if key == "tracker":
         return _check_trackers(checker, value)
     return checker.section(key, value, SECTIONS[key])
+
+
+def _without_wrong_domains(checker: Checker, dataset: Any) -> Any:
+    """Report the domains of a mixture that are not classification datasets; the others are still to be checked."""
+    wrong = wrong_domains(dataset)
+    for problem in wrong.values():
+        checker.report("dataset", problem)
+    if not wrong:
+        return dataset
+    return {**dataset, "domains": {name: node for name, node in dataset["domains"].items() if name not in wrong}}
 
 
 def _check_trackers(checker: Checker, value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from metaexp.config.classes.domains import HOW_TO_ADD
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.command_line.override_text import key_of
 from metaexp.core.errors import first_line
@@ -58,4 +59,6 @@ def _format_packaged(text: str, overrides: Sequence[str]) -> str | None:
     line = next((line for line in overrides if found and key_of(line) == found[1]), None)
     if found is None or line is None:
         return None
+    if found[1].startswith("dataset@dataset.domains"):
+        return f"{line}: a command line cannot add a dataset to a mixture. {HOW_TO_ADD}"
     return f"{line}: no file chooses {found[1]}. Write {line.lstrip('+').replace(found[1], found[2], 1)}."

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from metaexp.config.classes.domains import MIXTURE
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.fit.task_fit import is_stand_in as is_made_up
 from metaexp.core.shapes import TaskShape
@@ -32,7 +33,6 @@ _OWN_DATA = {
 }
 """Datasets that read data of one's own -> the argument that says where these are."""
 _LONGEST_NAME = 40
-_MIXTURE = "metaexp.data.mixture.dataset.Mixture"
 
 Node = dict[str, Any]
 """A node of the configuration that names a class (``_target_``) and its arguments."""
@@ -94,7 +94,7 @@ def mixture_suffix(path: str, node: Mapping[str, Any]) -> str:
         node: Its arguments, as plain values.
     """
     domains = node.get("domains")
-    if path != _MIXTURE or not isinstance(domains, Mapping):
+    if path != MIXTURE or not isinstance(domains, Mapping):
         return ""
     parts = [f"{key} (stand-in)" if is_made_up(part) else key for key, part in domains.items()]
     any_way, any_shot = node.get("least_ways") is not None, node.get("varied_shots") is True

@@ -201,7 +201,7 @@ class Checker:
             prefix: What stands before them in the dotted key.
         """
         near = format_nearest(name, known).replace("mean ", f"mean {prefix}") if known else ""
-        others = [key for key in self._known_keys if key != path]
+        others = [key for key in self._known_keys if not f"{path}.".startswith(f"{key}.")]  # nor what it lies in
         same = [key for key in others if key.rpartition(".")[2] == name]
         if same and name not in near:
             return format_nearest(path, same) or f" Did you mean {same[0]}?"

@@ -143,6 +143,10 @@ def test_what_only_the_other_kind_uses_is_refused(
         (["train", "hydra/job_logging@x=none"], "takes no package. Write hydra/job_logging=none."),
         (["plan", "seed=0,1", "hydra/launcher='nope'"], "hydra/launcher=nope is not there. Known: basic, joblib"),
         (["plan", "model@embedding=mlp"], "model@embedding=mlp: no file chooses model@embedding. Write model=mlp."),
+        (
+            ["plan", "dataset=mixture", "+dataset@dataset.domains.b=glyphs"],
+            "a command line cannot add a dataset to a mixture. A mixture is of classification datasets",
+        ),
         (["train", "+task@train=5way_5shot"], "no file chooses task@train. Write task=5way_5shot."),
         (
             ["plan", "hydra/launcher=joblib", "+hydra.launcher.n_jobs=2", "hydra/launcher=basic"],
