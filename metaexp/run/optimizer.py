@@ -6,10 +6,11 @@ import copy
 import inspect
 import json
 import logging
+from numbers import Real
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec
@@ -30,7 +31,8 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
         compute: The device.
 
     Raises:
-        ConfigError: Its step computes the loss by itself, or no checkpoint can hold its state.
+        ConfigError: Its step computes the loss by itself, it has no learning rate or leaves parameters out, or no
+            checkpoint can hold its state.
     """
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
     how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
@@ -41,8 +43,31 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
             f"optimizer={spec.target} computes the loss several times in a step (step needs a closure), and metaexp "
             "computes it once. Choose another one, such as optimizer=adam."
         )
+    _check_groups(made, spec.target, parameters)
     refuse_unwritable(made)
     return made
+
+
+def _check_groups(optimizer: torch.optim.Optimizer, target: str, parameters: list[nn.Parameter]) -> None:
+    """Raise ConfigError unless the optimiser's groups hold all parameters, each with a learning rate."""
+    groups = vars(optimizer).get("param_groups")
+    if groups is None:
+        raise ConfigError(
+            f"optimizer={target} has no param_groups. Let its __init__ call super().__init__(params, {{'lr': lr}})."
+        )
+    if any(not isinstance(group.get("lr"), (Real, Tensor)) for group in groups):
+        raise ConfigError(
+            f"optimizer={target} has no number 'lr' in its param_groups, by which the schedule sets the learning rate "
+            "of each step. Let its __init__ call super().__init__(params, {'lr': lr}), and its step use group['lr']."
+        )
+    held = {id(parameter) for group in groups for parameter in group["params"]}
+    left_out = sum(id(parameter) not in held for parameter in parameters)
+    if left_out:
+        raise ConfigError(
+            f"optimizer={target} leaves out {left_out:,} of the {len(parameters):,} parameters that it was given; they "
+            "would not be trained. Give all of params to super().__init__. What is not to be trained needs "
+            "requires_grad_(False) in the network or the algorithm."
+        )
 
 
 def refuse_unwritable(optimizer: torch.optim.Optimizer) -> None:
@@ -54,7 +79,15 @@ def refuse_unwritable(optimizer: torch.optim.Optimizer) -> None:
     Raises:
         ConfigError: It keeps an object, or something that is not of a parameter.
     """
-    slots = optimizer.state_dict()["state"]
+    whole = optimizer.state_dict()
+    if whole.keys() != {"state", "param_groups"}:
+        keys = ", ".join(sorted(map(str, whole)))
+        raise ConfigError(
+            f"optimizer: state_dict() of {type(optimizer).__name__} has {keys}; a checkpoint holds state and "
+            "param_groups, and nothing else. Keep everything in self.state and self.param_groups, and leave "
+            "state_dict() and load_state_dict() as they are in torch."
+        )
+    slots = whole["state"]
     bad = [str(key) for key, values in slots.items() if not (isinstance(key, int) and isinstance(values, dict))]
     if not bad:
         state = plain_state(optimizer)
@@ -63,7 +96,8 @@ def refuse_unwritable(optimizer: torch.optim.Optimizer) -> None:
     if bad:
         raise ConfigError(
             f"optimizer: {type(optimizer).__name__} keeps {bad[0]} in its state, which no checkpoint can "
-            "hold. Keep tensors, numbers and texts there, for each parameter and under names of their own."
+            "hold. Keep tensors, numbers and texts there, for each parameter and under names of their own. Keys of a "
+            "dictionary must be texts."
         )
 
 
@@ -100,4 +134,11 @@ def _is_writable(value: Any) -> bool:
         json.dumps(value)
     except (TypeError, ValueError, RecursionError):  # ValueError: it contains itself
         return False
-    return True
+    return _has_text_keys(value)
+
+
+def _has_text_keys(value: Any) -> bool:
+    """Whether all dictionaries in ``value`` have texts as keys: JSON makes one of every other key."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _has_text_keys(item) for key, item in value.items())
+    return not isinstance(value, (list, tuple)) or all(map(_has_text_keys, value))

@@ -172,7 +172,10 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     if len(plain["groups"]) != len(state["param_groups"]) or any(i >= _n_parameters(optimizer) for i in slots):
         raise RunFolderError("the saved state of the optimiser does not fit: it is of other parameters.")
     groups = [
-        {key: tuple(v) if isinstance(v, list) else v for key, v in saved.items()}
+        {
+            key: tuple(v) if isinstance(v, list) and not isinstance(group.get(key), list) else v
+            for key, v in saved.items()
+        }
         | {key: group[key] for key in _OF_ONE_MACHINE if key in group}
         for saved, group in zip(plain["groups"], state["param_groups"], strict=True)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import math
 import pathlib
@@ -17,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metaexp.config.classes import make as make_module
 from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.optim import Clip, ClipNorm, Constant
@@ -24,7 +26,7 @@ from metaexp.machine.device import Compute
 from metaexp.run.build import Parts, build
 from metaexp.run.optimizer import make_optimizer
 from metaexp.run.side_effects.unsaved_state import UnsavedState
-from metaexp.run.state import copy_weights
+from metaexp.run.state import TrainState, copy_weights
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
 OUT = pathlib.Path("unused")
@@ -204,6 +206,8 @@ class Own(torch.optim.SGD):
             self.mean.add_(1)
         elif self.kind == "list of tensors":
             slots["last"] = [parameter.detach().clone()]
+        elif self.kind == "numbers as keys":
+            slots["window"] = [{7: 0.5}]
         elif self.kind == "group":
             self.param_groups[0]["rate"] = parameter.detach().clone()
         elif self.kind == "saved":
@@ -324,6 +328,7 @@ def test_what_a_clip_keeps_is_named(caplog: pytest.LogCaptureFixture) -> None:
 
 NOT_WRITABLE = [
     ("list of tensors", "last"),
+    ("numbers as keys", "window"),
     ("group", "rate"),
     ("of all parameters", "total"),
     ("tensors of all parameters", "total"),
@@ -401,3 +406,56 @@ def test_an_optimiser_that_computes_the_loss_itself_is_refused() -> None:
     spec = ClassSpec("torch.optim.LBFGS", "torch.optim.LBFGS", {"lr": 1.0}, frozenset({"params", "lr"}))
     with pytest.raises(ConfigError, match=r"computes the loss several times in a step .* such as optimizer=adam"):
         make_optimizer(spec, parameters(), CPU)
+
+
+class Faulty(torch.optim.SGD):
+    """An optimiser as somebody may write it."""
+
+    def __init__(self, params: list[nn.Parameter], kind: str) -> None:
+        self.kind = kind
+        if kind == "no super":
+            return
+        super().__init__(params[:1] if kind == "one parameter" else params, lr=0.1)
+        if kind == "no rate":
+            self.param_groups[0].pop("lr")
+        if kind == "rate is None":
+            self.param_groups[0]["lr"] = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"inner": {}} if self.kind == "more state" else {})
+
+
+FAULTS = [
+    ("no super", "has no param_groups. Let its __init__ call"),
+    ("no rate", "has no number 'lr' in its param_groups"),
+    ("rate is None", "has no number 'lr' in its param_groups"),
+    ("one parameter", "leaves out 1 of the 2 parameters that it was given"),
+    ("more state", r"state_dict\(\) of Faulty has inner, param_groups, state"),
+]
+
+
+@pytest.mark.parametrize(("kind", "message"), FAULTS)
+def test_an_optimiser_that_a_run_cannot_use_is_refused(
+    kind: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_module, "_import", lambda _: Faulty)
+    given = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
+
+    def make(kind: str) -> torch.optim.Optimizer:
+        spec = ClassSpec("mine.Faulty", "mine.Faulty", {"kind": kind}, frozenset({"params", "kind"}))
+        return make_optimizer(spec, given, CPU)
+
+    with pytest.raises(ConfigError, match=message):
+        make(kind)
+    assert isinstance(make("none"), Faulty)
+
+
+def test_a_list_of_a_group_is_a_list_after_a_resume() -> None:
+    """An optimiser may append to it."""
+    first, again = Own(parameters(), "saved"), Own(parameters(), "saved")
+    for optimizer in (first, again):
+        optimizer.param_groups[0] |= {"window": [0.5], "betas": (0.9, 0.99)}
+    state = TrainState(nn.Module(), first)  # type: ignore[arg-type]
+    TrainState(nn.Module(), again).restore(state.tensors(), json.loads(json.dumps(state.values())))  # type: ignore[arg-type]
+    assert again.param_groups[0]["window"] == [0.5]
+    assert again.param_groups[0]["betas"] == (0.9, 0.99)
