@@ -10,12 +10,13 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from metaexp.config.classes.values import format_setting
-from metaexp.core.terminal_text import align_columns, plain
+from metaexp.core.terminal_text import align_columns, plain, wrap_lines
 from metaexp.folders.find import Found, find, jobs, kind_of
-from metaexp.folders.rows import Row, has_value, row_of, value_of
+from metaexp.folders.rows import Row, format_reason, has_value, row_of, value_of
 from metaexp.results.display.wording import NOTHING
 
 _SECONDS_WITHOUT_PROGRESS = 0.7
+_MOST_REASONS = 10
 _UNITS = ("kB", "MB", "GB", "TB")
 
 Item = TypeVar("Item")
@@ -67,6 +68,8 @@ def _order(value: Any) -> tuple[int, float, str]:
 def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) -> str:
     """Format rows as aligned lines, with the folder at the end of each, and a line that sums them up.
 
+    Lines after these say why runs failed or are damaged, where the column of results has no room for it.
+
     Args:
         rows: The rows.
         none_found: The text if there are no rows.
@@ -80,7 +83,7 @@ def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) 
          *(format_setting(value_of(row, key)) if has_value(row, key) else NOTHING for key in more), str(row.found.path)]
         for row in rows
     ]  # fmt: skip
-    return "\n".join([*format_columns([head, *cells], right=(2,)), _format_sum(rows)])
+    return "\n".join([*format_columns([head, *cells], right=(2,)), _format_sum(rows), *_format_reasons(rows)])
 
 
 def format_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -99,6 +102,17 @@ def _format_sum(rows: Sequence[Row]) -> str:
         n = sum(row.found.kind == kind for row in rows)
         parts += [f"{n} {kind if n == 1 else many}"] if n else []
     return f"{', '.join(parts)}, {format_size(sum(row.facts['size'] for row in rows))}"
+
+
+def _format_reasons(rows: Sequence[Row]) -> list[str]:
+    found = [
+        f"  {row.found.path}: {format_reason(row.error)}"
+        for row in rows
+        if row.error and row.state in ("failed", "damaged") and plain(row.error) != row.result
+    ]
+    if len(found) > _MOST_REASONS + 1:
+        found[_MOST_REASONS:] = [f"  and {len(found) - _MOST_REASONS:,} more, which --json has as well"]
+    return [wrap_lines("\n".join(["failed or damaged:", *found]))] if found else []
 
 
 def to_json(rows: Sequence[Row]) -> str:

@@ -24,7 +24,7 @@ from metaexp.sweep.decide import duplicates
 from metaexp.sweep.folder import Sweep, open_sweep
 
 _MOST_BYTES = 1 << 24
-_LONGEST_ERROR = 70
+_LONGEST_ERROR = 70  # characters in a column
 
 
 class Row(NamedTuple):
@@ -116,6 +116,17 @@ def owner_row(found: Found) -> Row:
     return Row(found, state, facts, {}, result, what, error)
 
 
+def format_reason(error: str, most: int = 500) -> str:
+    """Return why a run failed, or what is damaged, in one line; " ..." ends what is too long.
+
+    Args:
+        error: The message.
+        most: The most characters of the line.
+    """
+    line = plain(error)
+    return line if len(line) <= most else f"{line[: most - 4]} ..."
+
+
 def has_value(row: Row, key: str) -> bool:
     """Return whether a row has a key.
 
@@ -166,7 +177,7 @@ def _format_result(state: RunState, done: int | None) -> str:
     if record is not None and score is not None:
         return f"{'test' if record.test else 'val'} {score.metric} {format_score(score)}"
     if state.state in ("failed", "damaged") and state.error:
-        return plain(state.error)[:_LONGEST_ERROR]
+        return format_reason(state.error, _LONGEST_ERROR)
     steps = at_key(state.config, "train.steps")
     if state.state in ("running", "stopped") and record is not None and steps:
         return f"step {done:,} of {steps[0]:,}" if type(steps[0]) is int else f"step {done:,}"

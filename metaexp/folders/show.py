@@ -21,7 +21,7 @@ from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of, size_of
 from metaexp.folders.intact import format_changed, has_weights, problem_of_settings, problem_of_test
 from metaexp.folders.listing import format_rows, format_size
-from metaexp.folders.rows import owner_row, read_report, run_row
+from metaexp.folders.rows import format_reason, owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run, steps_done
 from metaexp.results.display.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
 from metaexp.results.display.terminal import format_after_steps, format_domains, format_metrics
@@ -92,7 +92,7 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
     changed = format_changed(found.path, state)
     parts = [f"{found.path}: {row.state}", row.what, changed]
     if state.error:
-        parts.append(f"{'error' if row.state == 'failed' else 'state'}: {plain(state.error)[:500]}")
+        parts.append(f"{'error' if row.state == 'failed' else 'state'}: {format_reason(state.error)}")
     if found.owner is not None:
         parts.append(f"a {'job' if kind_of(found.owner) == 'sweep' else 'trial'} of {found.owner}")
     if state.record is not None:
@@ -105,7 +105,7 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
         next_steps = []
     elif next_steps and _needs_settings(found, state) and (problem := problem_of_settings(found.path)):
         next_steps = []
-        parts.append(f"It cannot be continued, tested or reproduced: {plain(problem)[:500]}")
+        parts.append(f"It cannot be continued, tested or reproduced: {format_reason(problem)}")
     elif state.state == "completed" and not has_weights(found.path):
         parts.append(f"It cannot be tested: {found.path / 'checkpoints'} has no weights.")
     return "\n".join(part for part in [*parts, format_next(next_steps)] if part)
@@ -254,14 +254,14 @@ def _format_owner(found: Found) -> str:
     row = owner_row(found)
     parts = [f"{found.path}: {row.state}, {row.what}, {format_size(row.facts['size'])}"]
     result = [] if row.result == NOTHING else [row.result]
-    parts += result if row.error is None else [f"state: {plain(row.error)[:500]}"]
+    parts += result if row.error is None else [f"state: {format_reason(row.error)}"]
     again = _again(found.path)
     parts += [f"command: {item.command}" for item in again]
     rows = [run_row(job) for job in jobs(found)]
     parts.append(format_rows(rows, "no jobs"))
     best = _best_trials(found) if found.kind == "search" and row.state != "running" else []
     problems = {path: problem_of_test(path, read_run(Found(path, "run", found.path))) for path in best}
-    parts += [f"{path.name} cannot be tested: {plain(why)[:500]}" for path, why in problems.items() if why]
+    parts += [f"{path.name} cannot be tested: {format_reason(why)}" for path, why in problems.items() if why]
     whole = [path for path, why in problems.items() if not why]
     return "\n".join([*parts, format_next(_next_of_owner(found, row.state, [job.state for job in rows], again, whole))])
 

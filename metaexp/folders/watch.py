@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, newest_values
 from metaexp.core.metric import is_hit_rate
-from metaexp.core.terminal_text import plain
+from metaexp.core.terminal_text import wrap_lines
 from metaexp.folders.find import Found, jobs
 from metaexp.folders.listing import format_columns
+from metaexp.folders.rows import format_reason
 from metaexp.folders.state import STATES, RunState, is_in_use, read_run, steps_done
 from metaexp.results.display.next_steps import format_next, step
 from metaexp.results.display.wording import NOTHING, format_score, format_time, format_value
@@ -26,7 +27,6 @@ from metaexp.sweep.decide import duplicates
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.time_left import TimeLeft, format_phase
 
-_LONGEST_ERROR = 100
 _ENDED = ("completed", "damaged")
 
 
@@ -156,7 +156,7 @@ def line_of(job: Found, state: RunState, frozen: FrozenJob | None) -> Line:
         rate=rate,
         seconds_left=left,
         what=frozen.what if frozen else "",
-        error=plain(state.error or "")[:_LONGEST_ERROR] if state.state in ("failed", "stopped", "damaged") else "",
+        error=format_reason(state.error or "") if state.state in ("failed", "stopped", "damaged") else "",
         folder=job.path,
     )
 
@@ -185,7 +185,7 @@ def format_watched(found: Found, look: Look) -> str:
     ]
     failures = [f"  {line.name}: {line.error} ({_format_log(line.folder)})" for line in look.lines if line.error]
     parts = [format_sum(found, look), *format_columns([head, *cells], right=(3, 5))]
-    parts += ["ended badly:", *failures] if failures else []
+    parts += [wrap_lines("\n".join(["ended badly:", *failures]))] if failures else []
     return "\n".join(parts)
 
 

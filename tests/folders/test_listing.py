@@ -221,6 +221,35 @@ def test_a_damaged_folder_is_a_row_and_the_others_are_as_they_were(
     assert len(listed(capsys, "state=damaged")) == 1  # jobs and trials are whole
 
 
+def test_why_a_folder_is_damaged_or_failed_can_be_read_to_the_end(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (outputs / "first" / RECORD_FILE).write_text("{")
+    (outputs / "sweeps" / "seeds" / "sweep.json").write_text("[]")
+    errors = {str(row["folder"]): str(row["error"]) for row in listed(capsys) if row["error"]}
+    assert main(["ls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    reasons = lines[lines.index("failed or damaged:") + 1 :]
+    long = [folder for folder, error in errors.items() if error != "DataError: it is gone"]
+    assert len(long) == 2
+    assert len(errors) > len(long)  # a short reason is in its row alone
+    assert sorted(reasons) == sorted(f"  {folder}: {errors[folder]}" for folder in long)
+    assert any(f"  {errors[str(outputs / 'first')][:66]} ...  " in line for line in lines)
+
+
+def test_the_reasons_of_many_folders_are_listed_up_to_ten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(13):
+        write_run(tmp_path / f"run{number}", a_record("failed", test=None, val=None, error=f"DataError: {'no ' * 300}"))
+        if number in (10, 12):
+            assert main(["ls", str(tmp_path)]) == 0
+            lines = capsys.readouterr().out.splitlines()
+            reasons = lines[lines.index("failed or damaged:") + 1 :]
+            assert len(reasons) == 11
+            assert ("and 3 more, which --json has as well" in reasons[-1]) == (number == 12)
+            assert len(reasons[0]) < len(str(tmp_path)) + 520
+            assert reasons[0].endswith(" ...")
+
+
 def test_episodes_of_another_run_make_a_run_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "run", a_record(test_episodes_sha256="0" * 64))
     assert [row["state"] for row in listed(capsys, str(tmp_path))] == ["completed"]  # a copy without them

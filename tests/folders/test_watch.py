@@ -124,6 +124,13 @@ def test_lines_tell_what_has_changed(sweep: Path) -> None:
     assert changed.startswith("1  running  validate 1/9  300/600  val 41.00 ± 2.00 %  50 s left  seed=1")
 
 
+def test_a_long_reason_is_shown_to_its_end(tmp_path: Path) -> None:
+    error = f"DataError: {'a long path/' * 20} is gone."
+    run = write_run(tmp_path / "run", a_record("failed", error=error, test=None))
+    (found,) = find(run)
+    assert f": {error} (" in format_watched(found, Watched(found).look())
+
+
 def test_the_verb_prints_one_table_with_once(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ExitStack() as stack:
         working(sweep, stack)
