@@ -231,6 +231,8 @@ def test_a_column_divides_the_series(tmp_path):
         ("series,time", ["a,1"], "has no column of values beside series, time"),
         ("series,v", [], "has no values"),
         ("series,v", ["a,1", "a,one"], "line 3: v is 'one'; it must be a finite number.* missing, leave it empty"),
+        ("series,v", ["a,1", "a,2_0"], r"line 3: v is '2_0'.* Write numbers without underscores: 20\.$"),
+        ("series,time,v", ["a,1_0,1"], r"line 2: time is '1_0'; .*2026-01-31\. Write .* without underscores: 10\.$"),
         ("series,v", ["a,1", 'a," 2,5"'], r"line 3: v is '2,5'.* Write numbers with a decimal point: 2\.5\.$"),
         ("series,v", ["a,1e39"], "line 2: v is '1e39'"),
         ("series,time,v", ["a,1,1", "a,1,2"], "series a has two lines with the same time"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 FOR_CLASSES: Final = "Give each class a whole number. To predict numbers, use dataset=regression_table."
 FOR_NAMES: Final = "Text always works."
 FILL_IN: Final = "Leave out examples where a value is missing, or fill it in."
+_DECIMAL_COMMA: Final = re.compile(r"\s*[+-]?[0-9]+,[0-9]+\s*")
 _LARGEST: Final = 3.4e38
 """About the largest number of float32."""
 
@@ -101,6 +103,32 @@ def number_advice(number: float, missing: str = FILL_IN) -> str:
     """
     is_large = _LARGEST <= abs(number) < float("inf")
     return "Divide all by a constant: float32 ends at 3.4e38." if is_large else missing
+
+
+def number_in(text: str) -> float:
+    """Return the number that a text of a file is; NaN if it is none.
+
+    ``1_000`` is none: Python reads it as 1000, and other programs as a name, or as a slip of the hand.
+
+    Args:
+        text: What stands in the file.
+    """
+    try:
+        return float("nan" if "_" in text else text)
+    except ValueError:
+        return float("nan")
+
+
+def spelling_advice(text: str) -> str:
+    """Return a sentence that says how to write a number; an empty text for what is not a number in any spelling.
+
+    Args:
+        text: A text of which :func:`number_in` makes NaN.
+    """
+    if _DECIMAL_COMMA.fullmatch(text):
+        return f"Write numbers with a decimal point: {text.strip().replace(',', '.')}."
+    joined = text.strip().replace("_", "")
+    return f"Write numbers without underscores: {joined}." if "_" in text and abs(number_in(joined)) < _LARGEST else ""
 
 
 def has_masked(values: object) -> bool:

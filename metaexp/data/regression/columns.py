@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.files.refused_values import FOR_NAMES, label_advice, number_advice
+from metaexp.data.files.refused_values import FOR_NAMES, label_advice, number_advice, number_in, spelling_advice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,6 @@ _MOST_LOSS = 0.01
 _CONSTANT = 1e-12
 """A column that varies by less than this, relative to its size, is constant within tasks: 0.3 and 0.1 + 0.2 are
 equal."""
-_DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]+,[0-9]+\s*")
 _EXACT = 2**53
 """From here on a float64 does not hold every whole number."""
 
@@ -128,14 +127,9 @@ def finite_number(text: str, column: str, line: int, path: Path, missing: str) -
     Raises:
         DataError: The text is not a finite number of float32.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
+    number = number_in(text)
     if not abs(number) < 3.4e38:
-        advice = number_advice(number, missing)
-        if _DECIMAL_COMMA.fullmatch(text):
-            advice = f"Write numbers with a decimal point: {text.strip().replace(',', '.')}."
+        advice = spelling_advice(text) or number_advice(number, missing)
         raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32). {advice}")
     return int(text) if abs(number) >= _EXACT and re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) else number
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +16,7 @@ from metaexp.core.shapes import Split
 from metaexp.data.files.csv_rows import read_rows, refuse_misspelt, unused
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
+from metaexp.data.files.refused_values import number_in, spelling_advice
 from metaexp.data.regression.columns import (
     exact_table,
     finite_number,
@@ -181,18 +184,15 @@ def _value(text: str, column: str, line: int, path: Path) -> float | int:
 
 def _time(text: str, column: str, line: int, path: Path) -> float | int:
     """A time as a number: it is one, or a date (with a time of day) of ISO 8601. Whole numbers stay exact."""
-    number: float | int
-    try:
-        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,40}", text) else float(text)
-    except ValueError:
-        try:
+    number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,40}", text) else number_in(text)
+    if math.isnan(number):
+        with suppress(ValueError):
             found = datetime.fromisoformat(text)
-        except ValueError:
-            number = float("nan")
-        else:
             number = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     if not abs(number) < float("inf"):
-        raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a number or a date such as 2026-01-31.")
+        wanted = "it must be a number or a date such as 2026-01-31."
+        advice = spelling_advice(text)
+        raise DataError(f"{path}, line {line}: {column} is {text!r}; {wanted}{f' {advice}' if advice else ''}")
     return number
 
 
