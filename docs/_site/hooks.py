@@ -91,4 +91,6 @@ def _target(match: re.Match[str], depth: int) -> str:
     if top == "metaexp" and rest:
         return f"[{text}]({up}reference/{rest.partition('/')[0]}.md)"
     path = f"{top}/{rest}".rstrip("/")
+    if text.strip("`") == Path(path).name:
+        return f"`{path}`"
     return text if path in text else f"{text} (`{path}`)"

@@ -172,6 +172,22 @@ def test_the_site_leads_to_the_index_of_pages_and_not_out_of_the_pages(
     assert shown == (f"[Back to the index]({link})." if is_kept else "Back to the index.")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("whole_runs.json", "`benchmarks/records/whole_runs.json`"),
+        ("`whole_runs.json`", "`benchmarks/records/whole_runs.json`"),
+        ("the record", "the record (`benchmarks/records/whole_runs.json`)"),
+    ],
+)
+def test_a_file_that_the_site_has_not_is_named_once(monkeypatch: pytest.MonkeyPatch, text: str, shown: str) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "_site"))
+    hooks: Any = load_program("docs/_site/hooks.py")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="speed.md"))
+    link = f"[{text}](../benchmarks/records/whole_runs.json)"
+    assert hooks.on_page_markdown(link, page, None, None) == shown
+
+
 @pytest.mark.parametrize(("place", "is_wide"), [("results/README.md", True), ("comparing.md", False)])
 def test_a_very_wide_table_has_the_page_for_itself(monkeypatch: pytest.MonkeyPatch, place: str, is_wide: bool) -> None:
     monkeypatch.syspath_prepend(str(DOCS / "_site"))
