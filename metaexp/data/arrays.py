@@ -122,7 +122,7 @@ class Arrays(Dataset):
         """Read the file and order its examples by class."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates
-        from metaexp.data.classification.scales import warn_of_scales
+        from metaexp.data.classification.scales import warn_of_large_values, warn_of_scales
         from metaexp.data.classification.suspect_images import warn_of_suspect_images
 
         path = self._path(folder)
@@ -136,6 +136,7 @@ class Arrays(Dataset):
         warn_of_duplicates(examples, sizes, splits, progress, version)
         warn_of_scales(examples, sizes, splits, progress, version)
         warn_of_suspect_images(examples, str(path), progress, version)
+        warn_of_large_values(examples, sizes, splits, str(path), progress, version)
         return ClassDataset(Origin(path.stem, digest), examples, sizes, splits, self.pixels, self.rotations)
 
     def _path(self, folder: Path) -> Path:

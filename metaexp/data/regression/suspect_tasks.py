@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from metaexp.core.counted import agreeing, counted
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Progress
+from metaexp.data.classification.large_numbers import format_large
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +22,6 @@ _MOST_TASKS: Final = 3
 _LEAST_EQUAL: Final = 0.95
 """Tasks of few possible examples are equal by chance. So only tasks with so many different examples are compared,
 examples in more than so many tasks do not count, and of inputs in both tasks so many or more have equal targets."""
-_LARGE: Final = 100.0
-"""The size of numbers, on average, from which networks learn badly. Standardised numbers are near 1."""
 _APART: Final = 30.0
 """The error of one of two targets that differ so much in size is a thousandth of that of the other."""
 
@@ -190,12 +189,14 @@ def warn_of_large_numbers(x: Floats, y: Floats, advice: Mapping[str, str], progr
         columns = values.reshape(-1, values.shape[-1]).astype(np.float64)
         spreads = columns.std(0)
         least, most = spreads[spreads > 0].min(initial=np.inf), spreads.max()
-        if np.sqrt((columns**2).mean(0)).max() > _LARGE:
-            progress(
-                f"Warning: {what} of the training tasks are up to {np.abs(columns).max():.3g}, and networks learn "
-                f"badly from large numbers. dataset.standardise={advice[what]} brings each to mean 0 and standard "
-                "deviation 1."
-            )
+        large = format_large(
+            f"{what} of the training tasks",
+            (columns**2).mean(0).max(),
+            np.abs(columns).max(),
+            f"dataset.standardise={advice[what]} brings each to mean 0 and standard deviation 1.",
+        )
+        if large:
+            progress(large)
         elif what == "targets" and most > _APART * least:
             progress(
                 f"Warning: one target has a standard deviation of {most:.3g} and another one of {least:.3g} in the "

@@ -134,7 +134,7 @@ class TorchDataset(Dataset):
 
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates
-        from metaexp.data.classification.scales import warn_of_scales
+        from metaexp.data.classification.scales import warn_of_large_values, warn_of_scales
         from metaexp.data.classification.suspect_images import warn_of_suspect_images
         from metaexp.data.wrapped.items import joined
 
@@ -159,6 +159,7 @@ class TorchDataset(Dataset):
         warn_of_duplicates(items.examples, items.sizes, splits, progress)
         warn_of_scales(items.examples, items.sizes, splits, progress)
         warn_of_suspect_images(items.examples, self.target, progress)
+        warn_of_large_values(items.examples, items.sizes, splits, self.target, progress)
         origin = Origin(self.target.rpartition(".")[2], items.digest(), {"image_size": self.image_size})
         return ClassDataset(origin, items.examples, items.sizes, splits, self.pixels, self.rotations)
 
