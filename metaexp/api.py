@@ -99,7 +99,9 @@ def runs(*folders: str | Path, **filters: Any) -> RunTable:
         RunFolderError: There is no such folder, or no run in or below it.
         ConfigError: No run has such a key, or there is no such status.
     """
-    return read_table(run_folders([Path(folder) for folder in folders or ("outputs",)]), filters)
+    removed: list[Path] = []
+    found = run_folders([Path(folder) for folder in folders or ("outputs",)], removed=removed)
+    return read_table([*found, *removed], filters)
 
 
 @called_in_python()

@@ -84,9 +84,10 @@ def gather(paths: Sequence[Path], metric: str | None = None) -> Gathered:
     runs: list[GatheredRun] = []
     left_out: list[LeftOut] = []
     unreadable: list[Path] = []
-    folders = run_folders(paths, unreadable)
+    removed: list[Path] = []
+    folders = run_folders(paths, unreadable, removed)
     left_out += [LeftOut(folder.name, "cannot be read") for folder in unreadable]
-    for folder in folders:
+    for folder in [*folders, *removed]:
         if not os.path.lexists(folder / RECORD_FILE):
             left_out.append(LeftOut(folder.name, clean_text(why_no_record(folder).replace(f"{folder}/", ""))))
             continue

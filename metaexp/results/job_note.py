@@ -10,16 +10,19 @@ from typing import Literal
 
 from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.disk.locks import is_file_locked
-from metaexp.core.disk.nearest import not_a_run
+from metaexp.core.disk.nearest import is_there, not_a_run
 from metaexp.core.errors import RunFolderError
 from metaexp.results.reading import FaultError, build, damaged
 
 RECORD_FILE = "record.json"
 FROZEN_FILE = "frozen.json"
 """The file that a sweep writes into the folder of each job before any begins."""
+SWEEP_FILE = "sweep.json"
+"""The file in the folder of a sweep that names its jobs."""
 STATE_FILE = "job_state.json"
 LOCK_FILE = ".claim"
 _MOST_BYTES = 1 << 20  # of a note: 1 MiB
+_MOST_OF_SWEEP = 1 << 26  # of a sweep's file: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,10 @@ def why_no_record(folder: Path) -> str:
     """Return why a job has no record, as the rest of a sentence about it.
 
     Args:
-        folder: The folder of the job, without a ``record.json``.
+        folder: The folder of the job, without a ``record.json``, or one of :func:`removed_jobs`.
     """
+    if not os.path.lexists(folder):
+        return "was removed, with its folder"
     try:
         note = read_note(folder)
     except RunFolderError as error:
@@ -92,6 +97,21 @@ def why_no_record(folder: Path) -> str:
     return f"{ended} before it could write a record{reason}"
 
 
+def removed_jobs(sweep: Path) -> list[Path]:
+    """Return the folders of those jobs of a sweep that are not there any more.
+
+    Args:
+        sweep: The folder of the sweep. That of a search, or of an earlier version, does not name its jobs.
+    """
+    try:
+        names = json.loads(read_regular(sweep / SWEEP_FILE, _MOST_OF_SWEEP))["jobs"]
+        names = [*names]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, RunFolderError):
+        return []
+    named = [name for name in names if isinstance(name, str) and name and Path(name).name == name]
+    return [sweep / name for name in named if not is_there(sweep / name)]
+
+
 def no_record(folder: Path, file: str = RECORD_FILE) -> RunFolderError:
     """Return the error for a folder without a record: of a job, why it has none; of any other, that it is not a run.
 
@@ -100,4 +120,5 @@ def no_record(folder: Path, file: str = RECORD_FILE) -> RunFolderError:
         file: The name of the file that was looked for.
     """
     is_job = os.path.lexists(folder / FROZEN_FILE) and not os.path.lexists(folder / RECORD_FILE)
+    is_job = is_job or folder in removed_jobs(folder.parent)
     return RunFolderError(f"{folder}: this run {why_no_record(folder)}.") if is_job else not_a_run(folder, file)

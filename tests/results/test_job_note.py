@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,17 @@ from metaexp.compare.gather import gather
 from metaexp.core.disk.locks import is_file_locked
 from metaexp.core.errors import RunFolderError
 from metaexp.results import job_note
-from metaexp.results.job_note import FROZEN_FILE, LOCK_FILE, STATE_FILE, Note, no_record, why_no_record, write_note
+from metaexp.results.job_note import (
+    FROZEN_FILE,
+    LOCK_FILE,
+    STATE_FILE,
+    SWEEP_FILE,
+    Note,
+    no_record,
+    removed_jobs,
+    why_no_record,
+    write_note,
+)
 from metaexp.results.job_state import lock_job
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import existing
@@ -115,6 +127,32 @@ def test_a_line_of_a_table_has_the_path_of_a_run_once(job: Path) -> None:
     assert str(table.left_out[job]).startswith(f"{job}: ")
     (job / RECORD_FILE).write_text("{")
     assert f"  left out: {job}: record.json cannot be read as JSON: " in repr(mx.runs(job.parent))
+
+
+@pytest.mark.parametrize("where", ["the sweep", "a folder above"])
+def test_a_job_whose_folder_was_removed_is_left_out_by_its_name(job: Path, where: str) -> None:
+    sweep = job.parent
+    place = sweep if where == "the sweep" else sweep.parent
+    (sweep / SWEEP_FILE).write_text(json.dumps({"jobs": {job.name: "0" * 64, "004-gone": "0" * 64}}))
+    found = {item.name: item.reason for item in gather([place, sweep]).left_out}
+    assert found == {job.name: "has not begun", "004-gone": "was removed, with its folder"}
+    assert str(mx.runs(place).left_out[sweep / "004-gone"]).endswith("004-gone: this run was removed, with its folder.")
+    with pytest.raises(RunFolderError, match="004-gone: this run was removed, with its folder"):
+        mx.load_run(sweep / "004-gone")
+    with pytest.raises(RunFolderError, match="004-never is not a run folder: there is no such folder"):
+        mx.load_run(sweep / "004-never")
+    shutil.rmtree(job)
+    with pytest.raises(RunFolderError, match="has no run any more: 2 jobs were removed, such as 003-maml"):
+        gather([place])
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"jobs": 3}', '{"jobs": {}}', '{"jobs": ["../x", 3, "", "003-maml"]}']
+)
+def test_a_file_of_a_sweep_that_names_no_removed_job_leaves_out_none(job: Path, content: str) -> None:
+    (job.parent / SWEEP_FILE).write_text(content)
+    assert removed_jobs(job.parent) == []
+    assert [item.name for item in gather([job.parent]).left_out] == [job.name]
 
 
 def test_a_folder_that_is_not_a_job_is_said_to_be_not_a_run(tmp_path: Path, job: Path) -> None:
