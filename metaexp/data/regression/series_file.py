@@ -48,6 +48,7 @@ class SeriesContent(NamedTuple):
 
     Attributes:
         series: Series -> its values (T, D) float32 in the order of time; nan where one is missing.
+        columns: The names of the columns (D).
         targets: The columns that are forecast, as numbers below D.
         splits: The series of each split; None where the file does not say.
         notes: Lines that say which columns are used, and what float32 loses.
@@ -55,6 +56,7 @@ class SeriesContent(NamedTuple):
     """
 
     series: dict[str, Floats]
+    columns: tuple[str, ...]
     targets: tuple[int, ...]
     splits: dict[Split, list[str]] | None
     notes: tuple[str, ...] = ()
@@ -128,7 +130,8 @@ def read_series(
     series = {name: numbers[found] for name, found in rows.items()}
     places = tuple(steps.columns.index(name) for name in chosen)
     notes = tuple(steps.notes + lost_digits(steps.values, steps.names, steps.columns, path))
-    return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"), notes, times)
+    splits = splits_of_tasks(steps.names, steps.splits, path, "series")
+    return SeriesContent(series, tuple(steps.columns), places, splits, notes, times)
 
 
 def _in_order(name: str, rows: Sequence[int], times: Sequence[float | int], path: Path) -> list[int]:

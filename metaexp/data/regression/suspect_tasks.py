@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from metaexp.core.counted import agreeing, counted
+from metaexp.core.counted import agreeing, counted, listed
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Progress
 from metaexp.data.classification.large_numbers import format_large
@@ -22,6 +22,8 @@ _MOST_TASKS: Final = 3
 _LEAST_EQUAL: Final = 0.95
 """Tasks of few possible examples are equal by chance. So only tasks with so many different examples are compared,
 examples in more than so many tasks do not count, and of inputs in both tasks so many or more have equal targets."""
+_FEWEST_GIVEN: Final = 10
+"""In fewer examples, whole numbers can be equal by chance."""
 _APART: Final = 30.0
 """The error of one of two targets that differ so much in size is a thousandth of that of the other."""
 
@@ -169,6 +171,42 @@ def warn_of_equal_targets(y: Floats, progress: Progress) -> None:
             f"Warning: all {counted(len(y), 'example')} of the training tasks have the same targets, so that an error "
             "near 0 says nothing. Look at the file: other columns or arrays may be the ones to read."
         )
+
+
+def warn_of_given_targets(
+    x: Floats, y: Floats, inputs: Sequence[str], targets: Sequence[str], progress: Progress
+) -> None:
+    """Say that an input is equal to a target in all examples, so that the network is given what it is asked for.
+
+    Args:
+        x: Inputs of the training tasks (B, D) or (B, L, D), as the file has them.
+        y: Targets of the training tasks (B, D_out), as the file has them.
+        inputs: The names of the inputs (D).
+        targets: The names of the targets (D_out).
+        progress: Receives a line that names them.
+    """
+    columns = x.reshape(len(x), -1)
+    if len(y) < _FEWEST_GIVEN:
+        return
+    found = []
+    for number, target in enumerate(y.T):
+        if (target == target[0]).all():  # said by warn_of_equal_targets, and equal to other constants by chance
+            continue
+        likely = (columns[:_FEWEST_GIVEN] == target[:_FEWEST_GIVEN, None]).all(0).nonzero()[0]
+        places = [int(place) for place in likely if (columns[:, place] == target).all()]
+        found += [f"{_name_input(place, x.shape, inputs)} equals {targets[number]}" for place in places]
+    if found:
+        progress(
+            f"Warning: in all {counted(len(y), 'example')} of the training tasks an input is a target: "
+            f"{listed(found, _MOST_TASKS, mark='; ')}. An error near 0 then says nothing, because the network is given "
+            "what it is asked for. Leave such columns out of the inputs."
+        )
+
+
+def _name_input(place: int, shape: Sequence[int], inputs: Sequence[str]) -> str:
+    """What messages call a column of inputs (B, D) or (B, L, D): its name, and in sequences its step."""
+    step, column = divmod(place, shape[-1])
+    return f"{inputs[column]} of step {step + 1}" if len(shape) > 2 else inputs[column]
 
 
 def warn_of_large_numbers(x: Floats, y: Floats, advice: Mapping[str, str], progress: Progress) -> None:

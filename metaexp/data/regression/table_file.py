@@ -43,6 +43,8 @@ class TableContent(NamedTuple):
     Attributes:
         x: (B, D) or (B, L, D) float32, finite.
         y: (B, D_out) float32, finite.
+        inputs: The names of the inputs (D).
+        targets: The names of the targets (D_out).
         tasks: The task of each example (B).
         splits: The tasks of each split; None where the file does not say.
         without: Tasks that have no example.
@@ -52,6 +54,8 @@ class TableContent(NamedTuple):
 
     x: Floats
     y: Floats
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
     tasks: list[str]
     splits: dict[Split, list[str]] | None
     without: tuple[str, ...] = ()
@@ -111,7 +115,10 @@ def _from_csv(
     named = None if split is None else [row[split] for _, row in rows]
     n, values = len(x_names), exact.astype(np.float32)
     notes = left + lost_digits(exact, tasks, [*x_names, *y_names], path)
-    return TableContent(values[:, :n], values[:, n:], tasks, splits_of_tasks(tasks, named, path), notes=tuple(notes))
+    return TableContent(
+        values[:, :n], values[:, n:], tuple(x_names), tuple(y_names), tasks, splits_of_tasks(tasks, named, path),
+        notes=tuple(notes),
+    )  # fmt: skip
 
 
 def _from_arrays(path: Path) -> TableContent:
@@ -131,14 +138,11 @@ def _from_arrays(path: Path) -> TableContent:
         name: array.tolist() if array.dtype.kind == "U" and array.ndim == 1 else None for name, array in arrays.items()
     }
     notes = unused(texts, {"x", "y", *_KNOWN} & {*arrays}, _KNOWN, path, "array")
-    notes += [
-        line
-        for name, values in (("x", x), ("y", y))
-        for line in lost_digits(
-            arrays[name].reshape(values.shape), tasks, [f"{name}{i}" for i in range(values.shape[-1])], path
-        )
-    ]
-    return TableContent(x, y, tasks, splits_of_tasks(tasks, named, path), notes=tuple(notes))
+    inputs, targets = (tuple(f"{name}{i}" for i in range(part.shape[-1])) for name, part in (("x", x), ("y", y)))
+    for name, part, columns in (("x", x, inputs), ("y", y, targets)):
+        notes += lost_digits(arrays[name].reshape(part.shape), tasks, columns, path)
+    splits = splits_of_tasks(tasks, named, path)
+    return TableContent(x, y, inputs, targets, tasks, splits, notes=tuple(notes))
 
 
 def _floats(array: Array, name: str, path: Path) -> Any:

@@ -119,6 +119,7 @@ class TaskFile(Dataset):
         from metaexp.data.regression.suspect_tasks import (
             hash_examples,
             warn_of_equal_targets,
+            warn_of_given_targets,
             warn_of_large_numbers,
             warn_of_repeats,
             warn_of_twins,
@@ -144,6 +145,8 @@ class TaskFile(Dataset):
         x, y, conventions = self.prepared(content.x[order], content.y[order], train)
         helps = {what: value for what, value in self.standardise_for.items() if value != self.standardise}
         warn_of_equal_targets(y[train], progress)
+        given = order[train]
+        warn_of_given_targets(content.x[given], content.y[given], content.inputs, content.targets, progress)
         warn_of_large_numbers(x[train], y[train], helps, progress)
         values = torch.from_numpy(x), torch.from_numpy(y)
         return TableData(path.stem, *values, sizes, splits, conventions, content.forecast)

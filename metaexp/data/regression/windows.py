@@ -57,6 +57,8 @@ def windows(content: SeriesContent, length: int, horizon: int, stride: int, path
     return TableContent(
         np.concatenate(x),
         np.concatenate(y),
+        content.columns,
+        tuple(f"{content.columns[n]} of step {length + 1 + step}" for step in range(horizon) for n in content.targets),
         names,
         content.splits,
         tuple(without),

@@ -129,6 +129,54 @@ def test_targets_that_are_the_same_everywhere_are_warned_of(tmp_path: Path, stan
     assert warnings(tmp_path, tasks, standardise=standardise) == []
 
 
+@pytest.mark.parametrize("standardise", ["none", "inputs", "both"])
+def test_an_input_that_is_a_target_is_named(tmp_path: Path, standardise: str) -> None:
+    tasks = random_tasks()
+    tasks[..., 0] = tasks[..., 2]
+    (line,) = warnings(tmp_path, tasks, standardise=standardise)
+    assert line.startswith(
+        "Warning: in all 32 examples of the training tasks an input is a target: x equals y1. An error"
+    )
+    tasks[4:, :, 0] += 1  # it is given in training alone
+    assert len(warnings(tmp_path, tasks, standardise=standardise)) == 1
+    tasks[3, 7, 0] += 1e-3  # a single training example differs
+    assert warnings(tmp_path, tasks, standardise=standardise) == []
+
+
+def test_an_input_that_equals_a_constant_target_or_a_target_of_few_examples_is_not_a_leak(tmp_path: Path) -> None:
+    tasks = random_tasks()
+    tasks[..., 0] = tasks[..., 1] = 0.0
+    assert warnings(tmp_path, tasks) == []
+    few = random_tasks(n_examples=2)  # 8 in training
+    few[..., 0] = few[..., 1]
+    assert warnings(tmp_path, few) == []
+
+
+def test_the_step_of_an_input_that_is_a_target_is_named(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 5, 3))
+    y = np.stack([x[:, 3, 1], x[:, 0, 2]], 1)
+    names = {"task": np.repeat(np.arange(8), 8), "split": np.repeat(SPLITS, 8)}
+    np.savez(tmp_path / "mine.npz", x=x, y=y, **names)
+    lines: list[str] = []
+    RegressionTable("mine.npz", [0.5, 0.25, 0.25], 0).load(tmp_path, lines.append)
+    (line,) = (line for line in lines if line.startswith("Warning"))
+    assert "x1 of step 4 equals y0; x2 of step 1 equals y1. An error" in line
+    np.savez(tmp_path / "mine.npz", x=x, y=-y, **names)
+    lines.clear()
+    RegressionTable("mine.npz", [0.5, 0.25, 0.25], 0).load(tmp_path, lines.append)
+    assert not any(line.startswith("Warning") for line in lines)
+
+
+def test_a_column_of_a_series_that_knows_the_next_value_is_named(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(8, 61))
+    rows = [f"s{n},{split},{values[n, i]},{values[n, i + 1]}" for n, split in enumerate(SPLITS) for i in range(60)]
+    (tmp_path / "mine.csv").write_text("\n".join(["series,split,v,tomorrow", *rows]) + "\n")
+    lines: list[str] = []
+    TimeSeries("mine.csv", 4, 2, [0.5, 0.25, 0.25], 0, targets=["v"]).load(tmp_path, lines.append)
+    (line,) = (line for line in lines if line.startswith("Warning"))
+    assert "an input is a target: tomorrow of step 4 equals v of step 5. An error" in line
+
+
 def test_series_are_looked_at_too(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(8, 60)) + 3000
     values[7] = values[0]
