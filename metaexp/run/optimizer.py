@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
-import logging
 from numbers import Real
 from typing import Any
 
@@ -15,11 +13,8 @@ from torch import Tensor, nn
 from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
-from metaexp.core.optim import Schedule
 from metaexp.machine.device import Compute
 from metaexp.run.state import plain_state
-
-log = logging.getLogger(__name__)
 
 
 def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
@@ -99,34 +94,6 @@ def refuse_unwritable(optimizer: torch.optim.Optimizer) -> None:
             "hold. Keep tensors, numbers and texts there, for each parameter and under names of their own. Keys of a "
             "dictionary must be texts."
         )
-
-
-def warn_of_random_schedule(schedule: Schedule, total: int) -> None:
-    """Warn of a schedule that gives another factor when a copy of it is asked again for step 0.
-
-    Args:
-        schedule: The schedule.
-        total: Steps of the whole run.
-    """
-    if type(schedule).__module__.startswith("metaexp."):
-        return
-    state = torch.get_rng_state()
-    try:
-        factors = []
-        for _ in range(2):
-            torch.set_rng_state(state)
-            factors.append(copy.deepcopy(schedule).factor(0, total))
-    except Exception as error:  # code of users: what a copy of it raises
-        log.debug("the schedule was not tried on a copy: %s: %s", type(error).__name__, error)
-        return
-    finally:
-        torch.set_rng_state(state)
-    if factors[0] != factors[1]:
-        log.warning(
-            "schedule %s gives the factor %s for step 0, and %s when it is asked again. The run cannot be repeated, "
-            "and one that is resumed differs. Compute the factor from step and total_steps alone.",
-            type(schedule).__name__, factors[0], factors[1],
-        )  # fmt: skip
 
 
 def _is_writable(value: Any) -> bool:

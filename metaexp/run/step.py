@@ -26,10 +26,11 @@ from metaexp.machine.graphs.recorded_gradient import Gradient, RecordedGradient,
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
 from metaexp.run.evaluation.divergence import remedies
-from metaexp.run.optimizer import warn_of_random_schedule
 from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress, sum_buffers
 from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
 from metaexp.run.side_effects.first_task import FirstTask, first_task
+from metaexp.run.side_effects.idle_step import Update
+from metaexp.run.side_effects.schedule_ahead import check_schedule
 from metaexp.run.side_effects.unsaved_state import UnsavedState
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
@@ -101,7 +102,8 @@ class MetaStep:
         if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self._is_first = True
-        warn_of_random_schedule(schedule, total_steps)
+        check_schedule(schedule, total_steps)
+        self.update = Update(optimizer, self.parameters, clip)
         self.reduce = no_reduce if self._is_alone else self._exchange(ranks).reduce
 
     def _exchange(self, ranks: Ranks) -> Exchange:
@@ -135,7 +137,7 @@ class MetaStep:
         unsaved = UnsavedState(self.optimizer, clip=self.clip, schedule=self.schedule) if self._is_first else None
         self.clip.apply(self.algorithm)
         self._set_lr(step)
-        self.optimizer.step()
+        self.update.take(norm)
         if unsaved is not None:
             unsaved.check()
             self._is_first = False

@@ -12,7 +12,8 @@ from torch import nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Schedule, checked_factor
-from metaexp.run.optimizer import refuse_unwritable, warn_of_random_schedule
+from metaexp.run.optimizer import refuse_unwritable
+from metaexp.run.side_effects.schedule_ahead import check_schedule
 
 AGAIN = "when it is called again with the same step"
 
@@ -89,7 +90,7 @@ class Drawn(Schedule):
 @pytest.mark.parametrize("of_torch", [False, True])
 def test_a_schedule_that_draws_unseeded_numbers_is_warned_of(caplog: pytest.LogCaptureFixture, of_torch: bool) -> None:
     before = torch.get_rng_state()
-    warn_of_random_schedule(Drawn(of_torch), 10)
+    check_schedule(Drawn(of_torch), 10)
     assert ("cannot be repeated" in caplog.text) is not of_torch
     assert torch.equal(torch.get_rng_state(), before)
 

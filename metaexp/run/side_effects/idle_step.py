@@ -1,0 +1,49 @@
+"""Warns of training that changes no weight."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from metaexp.core.optim import Clip
+
+log = logging.getLogger(__name__)
+
+
+class Update:
+    """Takes the steps of an optimiser, and warns if the first one with a learning rate changes no weight.
+
+    Args:
+        optimizer: Its learning rates are set before each step.
+        parameters: What it trains.
+        clip: What was applied to the gradients, for the message.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], clip: Clip) -> None:
+        self.optimizer = optimizer
+        self.parameters = parameters
+        self.clip = clip
+        self._is_checked = any(parameter.is_meta for parameter in parameters)  # these have no numbers
+
+    def take(self, norm: Tensor) -> None:
+        """Take a step.
+
+        Args:
+            norm: (), of the gradient before clipping.
+        """
+        rates = [] if self._is_checked else [float(group["lr"]) for group in self.optimizer.param_groups]
+        if not any(rates):  # a schedule may begin at 0
+            self.optimizer.step()
+            return
+        self._is_checked = True
+        before = [parameter.detach().clone() for parameter in self.parameters]
+        self.optimizer.step()
+        if all(torch.equal(old, new.detach()) for old, new in zip(before, self.parameters, strict=True)):
+            log.warning(
+                "a step of training changes no weight: optimizer %s with the learning rate %g, after clip %s; the norm "
+                "of the gradient before it is %.3g. Either the step does nothing, or the gradients after the clip are "
+                "0 or None, or the learning rate is too small for float32.",
+                type(self.optimizer).__name__, max(rates), type(self.clip).__name__, float(norm),
+            )  # fmt: skip
