@@ -27,7 +27,8 @@ def further_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:
     if not is_own(name):
         return extra_metric(name, scores, y)
     module, _, function = name.rpartition(".")
-    value = getattr(import_own(module), function)(scores.float(), y)
+    copies = scores.to(torch.float32, copy=True), y.clone()  # a function that writes into them changes nothing else
+    value = getattr(import_own(module), function)(*copies)
     if not isinstance(value, Tensor) or value.shape != ():
         shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ConfigError(f"eval.metrics={name} must return a tensor of shape () for each task; it returned {shape}.")

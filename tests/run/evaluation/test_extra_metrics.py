@@ -150,6 +150,11 @@ def broken(scores, y):
 
 def ratio(scores, y):
     return scores.sum() / (0 * y.sum())
+
+
+def writes(scores, y):
+    y.zero_()
+    return scores.zero_().mean()
 """
 
 
@@ -194,6 +199,15 @@ def test_a_further_metric_that_is_not_finite_is_left_out_with_a_warning(
     assert "nll of eval.metrics" not in shown
     assert main(["evaluate", str(mine.folder), names]) == 0
     assert re.search(f"warning: {left_out}", capsys.readouterr().err)
+
+
+def test_a_function_that_writes_into_its_arguments_changes_no_other_metric(
+    measures: str, tmp_path: Path, run: mx.Run
+) -> None:
+    mine = mx.train(*SMALL, f"eval.metrics=[{measures}.writes,nll]", folder=tmp_path / "run")
+    assert mine.record.test == run.record.test
+    assert mine.record.metrics[1] == run.record.metrics[0]
+    assert mine.record.metrics[0].mean == 0.0
 
 
 def test_a_function_that_is_not_there_or_not_trusted_is_refused(measures: str, tmp_path: Path) -> None:
