@@ -65,6 +65,8 @@ OPTIONAL = ("reference", "tags", "notes")
 TOP_LEVEL = ["seed", *SECTIONS, *SLOTS, "tracker", *OPTIONAL]
 _LONGEST_TAG = 64
 """Characters of a tag, as W&B allows."""
+_GROUPS = frozenset({*SLOTS, "task", "device", "paths", "tracker"})
+"""The parts of which files are chosen."""
 _ON_COMMAND_LINE = ["experiment", "debug", "sweep", "search", "resume", "from"]
 """What a command line may give beside them."""
 
@@ -112,8 +114,7 @@ def _check_all(checker: Checker, config: Mapping[str, Any], ignored: frozenset[s
     """Check everything; return the values in canonical form, a ClassSpec in place of each node."""
     for key in config:
         if key not in TOP_LEVEL and key not in ignored:
-            hint = checker.hint(key, key, [*TOP_LEVEL, *_ON_COMMAND_LINE])
-            checker.report(key, f"{key} is not a key of the configuration.{hint}")
+            checker.report(key, f"{key} is not a key of the configuration.{_hint_at_top(checker, str(key))}")
     values = {
         key: _check_part(checker, key, value)
         for key, value in config.items()
@@ -125,7 +126,25 @@ def _check_all(checker: Checker, config: Mapping[str, Any], ignored: frozenset[s
     return values
 
 
+def _hint_at_top(checker: Checker, key: str) -> str:
+    """What may be meant by a key that is none, where the keys of sections belong."""
+    section, dot, name = key.partition(".")
+    if key in _ON_COMMAND_LINE:
+        return f" It belongs on the command line, not in a file: {key}=..."
+    if dot and section in TOP_LEVEL:
+        return f" A file has no dots in keys. Write {section}: and below it, indented, {name}: ..."
+    return checker.hint(key, key, [*TOP_LEVEL, *_ON_COMMAND_LINE])
+
+
 def _check_part(checker: Checker, key: str, value: Any) -> Any:
+    if isinstance(value, str) and key in _GROUPS:
+        checker.report(
+            key,
+            f"{key}={format_setting(value)} must be a mapping. A file of the group {key} is chosen by "
+            f"`- override /{key}: {value}` in the defaults at the top of your file, or by {key}={value} on the command "
+            "line.",
+        )
+        return value
     if key == "seed":
         return checker.value(key, value, Number(int, ">= 0"))
     if key == "tags":

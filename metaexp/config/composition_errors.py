@@ -30,6 +30,9 @@ def format_in_one_line(error: BaseException, overrides: Sequence[str] = ()) -> s
         overrides: The overrides of the command line that were composed.
     """
     cause = error.__cause__
+    shape = _format_shape(error)
+    if shape is not None:
+        return shape
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and str(cause.full_key).startswith("hydra."):
         return _format_unknown_hydra_key(str(cause.full_key), list(cause.parent_node or ()))
     text = str(error) or (str(cause) if cause else type(error).__name__)
@@ -51,6 +54,16 @@ def format_in_one_line(error: BaseException, overrides: Sequence[str] = ()) -> s
     elif any("Could not override" in line and "@" in line for line in kept):
         kept.append("In a file of a group, name the other group from the root: override /model@_global_.model: ...")
     return " ".join(kept)
+
+
+def _format_shape(error: BaseException) -> str | None:
+    """What is wrong with files in a circle, or with lists where mappings are; None if it is another error."""
+    if isinstance(error, RecursionError):
+        return "files choose one another in a circle in their defaults, or lists and mappings are nested too deep."
+    if "Cannot merge" not in str(error):
+        return None
+    where = f"{first_line(error).partition(': ')[0]}: " if str(error).startswith("In '") else ""
+    return f"{where}a list stands where the files before have a mapping, or a mapping where they have a list."
 
 
 def _format_packaged(text: str, overrides: Sequence[str]) -> str | None:

@@ -152,6 +152,47 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "missing section": ({"schedule": MISSING}, ["schedule is missing; the configuration must have it."]),
     "value left open": ({"seed": "???"}, ["seed has no value; give it one: it must be an integer >= 0."]),
     "wrong type": ({"train__steps": "many"}, ["train.steps=many must be an integer >= 0."]),
+    "a number in quotation marks": (
+        {"train__steps": "4"},
+        ["train.steps='4' must be an integer >= 0, and is text. Write 4, without quotation marks."],
+    ),
+    "a switch in quotation marks": (
+        {"eval__test": "true"},
+        ["eval.test='true' must be true or false, and is text. Write true, without quotation marks."],
+    ),
+    "a list in quotation marks": (
+        {"model__hidden": "[8, 8]"},
+        [
+            "model.hidden='[8, 8]' must be a list, each item an integer, and is text. Write [8, 8], without quotation "
+            "marks."
+        ],
+    ),
+    "a negative number in quotation marks": ({"train__steps": "-4"}, ["train.steps=-4 must be an integer >= 0."]),
+    "a file chosen by its name alone": (
+        {"optimizer": "adam"},
+        [
+            "optimizer=adam must be a mapping. A file of the group optimizer is chosen by `- override /optimizer: "
+            "adam` in the defaults at the top of your file, or by optimizer=adam on the command line."
+        ],
+    ),
+    "a device chosen by its name alone": (
+        {"device": "cpu"},
+        [
+            "device=cpu must be a mapping. A file of the group device is chosen by `- override /device: cpu` "
+            "in the defaults at the top of your file, or by device=cpu on the command line."
+        ],
+    ),
+    "what belongs on the command line": (
+        {"experiment": "mine"},
+        ["experiment is not a key of the configuration. It belongs on the command line, not in a file: experiment=..."],
+    ),
+    "a key with a dot": (
+        {"train.steps": 4},
+        [
+            "train.steps is not a key of the configuration. A file has no dots in keys. Write train: and below it, "
+            "indented, steps: ..."
+        ],
+    ),
     "a fraction of a step": ({"train__steps": 1.5}, ["train.steps=1.5 must be an integer >= 0."]),
     "a switch that is a number": ({"algorithm__first_order": 1}, ["algorithm.first_order=1 must be true or false."]),
     "not a number": ({"optimizer__lr": float("nan")}, ["optimizer.lr=nan must be a finite number >= 0."]),

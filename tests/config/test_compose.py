@@ -249,6 +249,22 @@ def test_a_launcher_of_ones_own_must_be_a_plugin_of_hydra(own: Path) -> None:
     assert settings(composer, "hydra/launcher=fine").seed == 0
 
 
+@pytest.mark.parametrize("line", ["task: [1, 2]", "eval: {metrics: {mae: 1}}"])
+def test_a_list_where_a_mapping_is_and_the_reverse_are_explained(own: Path, line: str) -> None:
+    write(own, "experiment/clash.yaml", f"# @package _global_\n{line}\n")
+    (problem,) = problems(Composer(own), "experiment=clash")
+    assert problem.startswith("In 'experiment/clash': a list stands where the files before have a mapping")
+    write(own, "experiment/fits.yaml", "# @package _global_\ntask: {k_shot: 2}\neval: {metrics: [nll]}\n")
+    assert settings(Composer(own), "experiment=fits").task.k_shot == 2
+
+
+def test_files_that_choose_one_another_in_a_circle_are_explained(own: Path) -> None:
+    write(own, "experiment/one.yaml", "# @package _global_\ndefaults:\n  - two\n")
+    write(own, "experiment/two.yaml", "# @package _global_\ndefaults:\n  - one\n")
+    (problem,) = problems(Composer(own), "experiment=one")
+    assert "files choose one another in a circle in their defaults" in problem
+
+
 def test_a_file_that_is_not_yaml_is_named(own: Path) -> None:
     write(own, "model/broken.yaml", "a: [1\nb: }")
     (problem,) = problems(Composer(own), "model=broken")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,9 +20,22 @@ def format_refusal(key: str, value: Any, kind: Kind) -> str:
     """
     if _is_huge(value):
         return f"{key}={shortened(format_setting(value))} is too large; integers go up to 2^64 - 1."
-    if not kind.accepts(value):
-        return f"{key}={shortened(format_setting(value))} must be {kind.format_allowed()}.{_as_integer(value, kind)}"
-    return ""
+    if kind.accepts(value):
+        return ""
+    shown = shortened(format_setting(value))
+    if _is_quoted(value, kind):
+        return f"{key}='{shown}' must be {kind.format_allowed()}, and is text. Write {shown}, without quotation marks."
+    return f"{key}={shown} must be {kind.format_allowed()}.{_as_integer(value, kind)}"
+
+
+def _is_quoted(value: Any, kind: Kind) -> bool:
+    """Whether a text would be right without the quotation marks that make it one."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return kind.accepts(json.loads(value))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_huge(value: Any) -> bool:
