@@ -21,6 +21,7 @@ from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, read_hydra_dir, re
 from metaexp.config.command_line.override_text import is_of_hydra, key_of, quote_home
 from metaexp.config.command_line.overrides import apply, parse, sort_overrides
 from metaexp.config.composition_errors import format_in_one_line
+from metaexp.config.experiment_header import states_reference
 from metaexp.config.hydra_internals import copy_of
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import make_loader
@@ -72,6 +73,10 @@ class Composed:
         if self.task is not None:
             hydra.overrides.task = self.task
         return hydra
+
+
+_EXPERIMENT = "experiment/"
+"""What the paths of experiments begin with."""
 
 
 class Job(NamedTuple):
@@ -218,10 +223,20 @@ class Composer:
         return parse(line, self.loader)
 
     def published(self, experiment: str) -> Settings:
-        """Return the settings of an experiment's file, without overrides."""
+        """Return the settings of an experiment's file, without overrides.
+
+        Where it has its reference from another experiment in its defaults, these are the settings of that one: the
+        published number was measured with them.
+        """
         kept = HydraConfig.instance().cfg
         try:
-            return self.settings([f"experiment={experiment}"], Purpose.PLAN)
+            settings = self.settings([f"experiment={experiment}"], Purpose.PLAN)
+            chosen = [str(file.config_path) for file in self.loader.files]
+            names = [path.removeprefix(_EXPERIMENT) for path in chosen if path.startswith(_EXPERIMENT)]
+            stating = [name for name in names if states_reference(name, self.config_dir)]
+            if settings.reference is None or not stating or stating[-1] == experiment:
+                return settings
+            return self.settings([f"experiment={stating[-1]}"], Purpose.PLAN)
         finally:
             HydraConfig.instance().cfg = kept
 

@@ -1,4 +1,4 @@
-"""Reads the comment at the head of an experiment's file, which names departures from the paper."""
+"""Reads the text of an experiment's file: the comment at its head, which names departures from the paper."""
 
 from __future__ import annotations
 
@@ -38,6 +38,19 @@ def stated_departures(experiment: str | None) -> str:
     except FileNotFoundError:  # an experiment of the user's own folder
         return ""
     return "" if text.startswith(_NOTHING) else text
+
+
+def states_reference(experiment: str, config_dir: Path | None = None) -> bool:
+    """Whether an experiment's file gives a published number itself, and not by another file in its defaults.
+
+    Args:
+        experiment: The name of its file.
+        config_dir: The user's own folder of files, which is looked into first.
+    """
+    try:
+        return re.search(r"^reference\s*:", _text(experiment, config_dir), re.MULTILINE) is not None
+    except FileNotFoundError:
+        return False
 
 
 def read_labels(text: str) -> dict[str, str]:

@@ -325,6 +325,23 @@ def test_deviations_from_an_experiment_are_those_that_decide_numbers(composer: C
     ]
 
 
+def test_an_experiment_that_inherits_its_reference_is_compared_with_the_one_that_states_it(own: Path) -> None:
+    """A paper's number says nothing of settings that a user's file has changed."""
+    head = "# @package _global_\ndefaults:\n  - /experiment/maml_sinusoid\n"
+    write(own, "experiment/mine.yaml", f"{head}algorithm:\n  inner_lr: 0.5\ntrain:\n  steps: 7\n")
+    write(own, "experiment/nested.yaml", head.replace("maml_sinusoid", "mine"))
+    stated = "reference: {paper: Mine, table: none, metric: mse, value: 0.5, protocol: mine}\n"
+    write(own, "experiment/stated.yaml", f"{head}algorithm:\n  inner_lr: 0.5\n{stated}")
+    write(own, "experiment/none.yaml", f"{head}algorithm:\n  inner_lr: 0.5\nreference: null\n")
+    composer = Composer(own)
+    for name, expected in {"mine": 0.01, "nested": 0.01, "stated": 0.5, "none": 0.5, "maml_sinusoid": 0.01}.items():
+        published = composer.published(name)
+        assert published.algorithm.arguments["inner_lr"] == expected, name
+        assert published.train.steps == 70000
+    ours = settings(composer, "experiment=mine").resolved
+    assert deviations(ours, composer.published("mine").resolved) == ["algorithm.inner_lr=0.5"]
+
+
 def test_an_earlier_configuration_is_revised_without_reading_its_files_again(composer: Composer) -> None:
     before = settings(composer, "algorithm.inner_lr=0.3", "train.steps=7")
     kept = dict(before.resolved) | {"model": before.model.node() | {"channels": 5}}  # unlike today's file
