@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.disk.locks import is_file_locked
 from metaexp.core.disk.nearest import is_there, not_a_run
@@ -21,6 +24,8 @@ SWEEP_FILE = "sweep.json"
 """The file in the folder of a sweep that names its jobs."""
 STATE_FILE = "job_state.json"
 LOCK_FILE = ".claim"
+_MOST_NAMES = 1000
+"""Runs are looked for in as many folders inside one that is not a run folder."""
 _MOST_BYTES = 1 << 20  # of a note: 1 MiB
 _MOST_OF_SWEEP = 1 << 26  # of a sweep's file: 64 MiB
 
@@ -121,4 +126,28 @@ def no_record(folder: Path, file: str = RECORD_FILE) -> RunFolderError:
     """
     is_job = os.path.lexists(folder / FROZEN_FILE) and not os.path.lexists(folder / RECORD_FILE)
     is_job = is_job or folder in removed_jobs(folder.parent)
-    return RunFolderError(f"{folder}: this run {why_no_record(folder)}.") if is_job else not_a_run(folder, file)
+    if is_job:
+        return RunFolderError(f"{folder}: this run {why_no_record(folder)}.")
+    inside = _folders_with(file, folder)
+    return _not_one_run(folder, inside) if inside else not_a_run(folder, file)
+
+
+def _folders_with(file: str, folder: Path) -> list[Path]:
+    """The folders in ``folder`` that have ``file``, as those of runs do, by name. Links are left out."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in islice(entries, _MOST_NAMES) if entry.is_dir(follow_symlinks=False))
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return []
+    return [folder / name for name in names if os.path.lexists(folder / name / file)]
+
+
+def _not_one_run(folder: Path, inside: list[Path]) -> RunFolderError:
+    place = shlex.quote(str(folder))
+    is_sweep = is_there(folder / SWEEP_FILE, "file")
+    what = f"{'the folder of a sweep' if is_sweep else 'a folder'} with {counted(len(inside), 'run folder')}"
+    again = f" To continue the sweep, give the command again that `metaexp show {place}` prints." if is_sweep else ""
+    return RunFolderError(
+        f"{folder} is not a run folder. It is {what}, such as {shlex.quote(str(inside[0]))}: name one of them; "
+        f"`metaexp ls {place}` lists them.{again}"
+    )

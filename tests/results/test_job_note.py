@@ -159,3 +159,21 @@ def test_a_folder_that_is_not_a_job_is_said_to_be_not_a_run(tmp_path: Path, job:
     assert "is not a run folder: it has no config.yaml" in str(no_record(tmp_path, "config.yaml"))
     (job / RECORD_FILE).write_text("{}")
     assert "is not a run folder: it has no config.yaml" in str(no_record(job, "config.yaml"))
+
+
+def test_a_folder_of_runs_is_answered_with_the_names_of_runs(tmp_path: Path) -> None:
+    for name in ("b run", "a"):
+        (tmp_path / "many" / name).mkdir(parents=True)
+        (tmp_path / "many" / name / "config.yaml").touch()
+    text = str(no_record(tmp_path / "many", "config.yaml"))
+    assert (
+        f"is not a run folder. It is a folder with 2 run folders, such as {tmp_path}/many/a: name one of them" in text
+    )
+    assert "`metaexp ls" in text
+    assert "sweep" not in text
+    (tmp_path / "many" / SWEEP_FILE).write_text("{}")
+    text = str(no_record(tmp_path / "many", "config.yaml"))
+    assert "It is the folder of a sweep with 2 run folders, such as" in text
+    assert f"give the command again that `metaexp show {tmp_path}/many` prints" in text
+    assert "it has no record.json" in str(no_record(tmp_path / "many"))
+    assert "there is no such folder" in str(no_record(Path("\0")))
