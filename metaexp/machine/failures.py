@@ -53,6 +53,16 @@ _OF_OWN_CODE: Final = [
         "loss return a tensor (), such as the mean over the support.",
     ),
     (
+        ("to return a Tensor, got",),
+        "the algorithm or its network takes the gradient of a loss that is not a tensor. Let the loss return a tensor "
+        "(), computed by torch's functions, without .item(), float() or numpy.",
+    ),
+    (
+        ("would mutate a captured Tensor",),
+        "the algorithm or its network writes into a tensor that it was given (y.mul_(2), x -= mean), which torch does "
+        "not allow inside torch.func.grad. Make new tensors (y = 2 * y).",
+    ),
+    (
         ("modified by an inplace operation",),
         "the algorithm or its network writes into a tensor that its gradient still needs. Make new tensors (x = x + 1, "
         "not x += 1; no inplace=True), and leave weights as they are while tasks are computed.",

@@ -99,6 +99,11 @@ def mix(layer: Callable[[torch.Tensor], object]) -> Callable[[], object]:
     return lambda: layer(torch.ones(4, 3))
 
 
+def write_into_labels() -> None:
+    y = torch.ones(2)
+    torch.func.grad(lambda x: (x - y.mul_(2)).sum())(torch.ones(2))
+
+
 OF_OWN_CODE = {
     "a gradient of what was inferred": (
         lambda: infer() * torch.ones(2, requires_grad=True),
@@ -131,6 +136,15 @@ OF_OWN_CODE = {
         lambda: torch.func.grad(lambda x: x.square())(torch.ones(2)),
         "takes the gradient of a loss that is not one number",
     ),
+    "a loss that is a number of Python": (
+        lambda: torch.func.grad(lambda x: x.square().item())(torch.tensor(2.0)),
+        "takes the gradient of a loss that is not a tensor",
+    ),
+    "a loss that is None": (
+        lambda: torch.func.grad(lambda x: None)(torch.tensor(2.0)),
+        "takes the gradient of a loss that is not a tensor",
+    ),
+    "in place of what was given": (write_into_labels, "writes into a tensor that it was given"),
     "numpy": (
         lambda: torch.vmap(lambda x: torch.from_numpy(x.detach().numpy()))(torch.ones(2)),
         "takes the numbers out of a tensor",
