@@ -15,6 +15,7 @@ from metaexp.core.types import Episode, select_tasks
 from metaexp.data.base import TaskSource
 from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.run.side_effects.gradient_order import warn_of_order
+from metaexp.run.side_effects.loss_direction import warn_of_loss_direction
 from metaexp.run.side_effects.own_generators import keep_generators
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class FirstTask:
         self._before, self._leaves = self._compute()
 
     def check(self, task: Callable[[], Episode]) -> None:
-        """Compute the task again, and look at the order of its meta-gradient.
+        """Compute the task again, and look at the order of its meta-gradient and at the loss of right answers.
 
         Args:
             task: Makes the task, with a leading T of 1.
@@ -74,6 +75,7 @@ class FirstTask:
             )
         with keep_generators(self._algorithm):
             warn_of_order(self._algorithm, task)
+            warn_of_loss_direction(self._algorithm, task)
 
     def _compute(self) -> tuple[Tensor, list[Tensor]]:
         """The meta-loss (1,) and the trainable tensors that it depends on."""
