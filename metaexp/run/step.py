@@ -29,7 +29,7 @@ from metaexp.run.evaluation.divergence import remedies
 from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progress, sum_buffers
 from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
 from metaexp.run.side_effects.first_task import FirstTask, first_task
-from metaexp.run.side_effects.idle_step import Update
+from metaexp.run.side_effects.idle_step import Update, apply_clip
 from metaexp.run.side_effects.schedule_ahead import check_schedule
 from metaexp.run.side_effects.unsaved_state import UnsavedState
 
@@ -135,7 +135,7 @@ class MetaStep:
         self._replace_buffers(mean.new_buffers)
         norm = self.gradient_norm()
         unsaved = UnsavedState(self.optimizer, clip=self.clip, schedule=self.schedule) if self._is_first else None
-        self.clip.apply(self.algorithm)
+        apply_clip(self.clip, self.algorithm)
         self._set_lr(step)
         self.update.take(norm)
         if unsaved is not None:

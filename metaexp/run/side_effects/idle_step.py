@@ -1,4 +1,4 @@
-"""Warns of training that changes no weight."""
+"""Warns of training that changes no weight, and refuses a clip that changes no gradient in place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ import logging
 import torch
 from torch import Tensor, nn
 
+from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip
 
 log = logging.getLogger(__name__)
+
+
+def apply_clip(clip: Clip, algorithm: nn.Module) -> None:
+    """Bound the gradients of an algorithm in place.
+
+    Args:
+        clip: A clip, perhaps of own code.
+        algorithm: With the gradients of a step.
+
+    Raises:
+        ConfigError: The clip returned something other than a norm, which it would have to do in place.
+    """
+    returned: object = clip.apply(algorithm)  # code of users may return anything
+    if not (returned is None or isinstance(returned, (Tensor, float, int))):
+        raise ConfigError(
+            f"clip: apply of {type(clip).__name__} returned a {type(returned).__name__}, which nobody uses. Let it "
+            "change the .grad of each parameter in place (parameter.grad.clamp_(-1, 1)), and return nothing."
+        )
 
 
 class Update:

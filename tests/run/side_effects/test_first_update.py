@@ -13,7 +13,7 @@ from torch import nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Cosine, NoClip, Schedule
-from metaexp.run.side_effects.idle_step import Update
+from metaexp.run.side_effects.idle_step import Update, apply_clip
 from metaexp.run.side_effects.schedule_ahead import check_schedule
 
 
@@ -119,3 +119,35 @@ def test_nothing_is_said_of_a_rate_of_0_at_first_and_of_a_step_that_trains(caplo
         updated(torch.optim.SGD, NoClip(), [0.0, 0.5, 0.0])
         updated(torch.optim.SGD, NoClip(), [0.0])
     assert not caplog.records
+
+
+class Returning(Clip):
+    def __init__(self, compute: Callable[[nn.Module], Any]) -> None:
+        self.compute = compute
+
+    def apply(self, module: nn.Module) -> None:
+        returned: None = self.compute(module)
+        return returned
+
+
+@pytest.mark.parametrize(
+    ("compute", "kind"),
+    [
+        (lambda module: {name: p.grad for name, p in module.named_parameters()}, "dict"),
+        (lambda module: [p.grad for p in module.parameters()], "list"),
+        (lambda module: (p.grad.clamp_(-1, 1) for p in module.parameters()), "generator"),
+    ],
+)
+def test_a_clip_that_returns_new_gradients_is_refused(compute: Callable[[nn.Module], Any], kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"clip: apply of Returning returned a {kind}, which nobody uses"):
+        apply_clip(Returning(compute), nn.Linear(1, 1))
+
+
+def test_a_clip_may_return_nothing_or_the_norm() -> None:
+    layer = nn.Linear(1, 1)
+    for parameter in layer.parameters():
+        parameter.grad = torch.full_like(parameter, 8.0)
+    apply_clip(Returning(lambda module: nn.utils.clip_grad_norm_(module.parameters(), 1.0)), layer)
+    apply_clip(NoClip(), layer)
+    assert layer.bias.grad is not None
+    assert abs(layer.bias.grad.item()) < 1.0
