@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from statistics import mean
 from types import ModuleType
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_the_page_is_that_of_the_record(steps: ModuleType) -> None:
 
 def test_all_seeds_of_both_rows_are_measured(steps: ModuleType, found: dict[str, dict[str, Any]]) -> None:
     assert {row: sorted(runs) for row, runs in found.items()} == {row: steps.runs_of(row) for row in steps.PUBLISHED}
-    assert [len(runs) for runs in found.values()] == [8, 3]
+    assert [len(runs) for runs in found.values()] == [8, 8]
 
 
 def test_the_means_are_those_of_records_and_published_later_tests(found: dict[str, dict[str, Any]]) -> None:
@@ -61,7 +62,7 @@ def test_the_means_are_those_of_records_and_published_later_tests(found: dict[st
             n_steps = str(len(test.after_steps) - 1)
             assert after[n_steps]["mean"] == pytest.approx(test.test.mean, rel=1e-3)
             compared += 1
-    assert compared == 8 + 2 * 3
+    assert compared == 8 + 2 * 8
 
 
 def test_the_weights_give_the_errors(steps: ModuleType) -> None:
@@ -95,9 +96,13 @@ def test_what_the_page_says_of_maml_is_true(steps: ModuleType, found: dict[str, 
 
 
 def test_what_the_page_says_of_the_pre_trained_network_is_true(found: dict[str, dict[str, Any]]) -> None:
-    for after in found["fine_tune_sinusoid"].values():
-        assert after["1"]["mean"] > after["5"]["mean"] > after["10"]["mean"]
-        assert {after[n]["far"] for n in after} == {0}
+    seeds = found["fine_tune_sinusoid"].values()
+    one, five, ten = ([after[n]["mean"] for after in seeds] for n in ("1", "5", "10"))
+    assert mean(one) > mean(five) > mean(ten)
+    worst = sorted(one)[-2:]
+    assert [first for first, fifth, tenth in zip(one, five, ten, strict=True) if not first > fifth > tenth] == worst
+    assert all(first > tenth > fifth for first, fifth, tenth in zip(one, five, ten, strict=True) if first in worst)
+    assert {after[n]["far"] for after in seeds for n in after} == {0}
 
 
 def test_tasks_that_are_not_finite_are_counted_and_the_median_is_right(steps: ModuleType) -> None:
