@@ -275,7 +275,7 @@ def test_reads_of_the_backward_pass_and_of_the_optimiser_are_caught() -> None:
     with patch.object(type(step.algorithm), "loss", lambda self, s, y: usual(ReadsBackward.apply(s), y)):
         assert reads_of_first_step(step) == 2 * [READ]  # of two tasks
     step = step_on_meta("algorithm=proto_net")
-    with patch.object(step.clip, "apply", lambda module: [bool(p.grad.sum() > 0) for p in step.parameters]):
+    with patch.object(step.clip, "apply", lambda module: sum(bool(p.grad.sum() > 0) for p in step.parameters)):
         assert reads_of_first_step(step) == len(step.parameters) * [READ]
     assert reads_of_step(step).found == []
 

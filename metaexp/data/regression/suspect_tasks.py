@@ -206,7 +206,7 @@ def warn_of_given_targets(
 def _name_input(place: int, shape: Sequence[int], inputs: Sequence[str]) -> str:
     """What messages call a column of inputs (B, D) or (B, L, D): its name, and in sequences its step."""
     step, column = divmod(place, shape[-1])
-    return f"{inputs[column]} of step {step + 1}" if len(shape) > 2 else inputs[column]
+    return f"{inputs[column]} of step {step + 1:,}" if len(shape) > 2 else inputs[column]
 
 
 def warn_of_large_numbers(x: Floats, y: Floats, advice: Mapping[str, str], progress: Progress) -> None:

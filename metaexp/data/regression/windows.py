@@ -53,12 +53,13 @@ def windows(content: SeriesContent, length: int, horizon: int, stride: int, path
             f"{path}: no series has a window of dataset.length={length} and dataset.horizon={horizon} without a "
             f"missing value; the longest series has {counted(longest, 'step')}. Lower these."
         )
+    ahead = range(length + 1, length + 1 + horizon)
     left_out = (f"Left out of {path}: {counted(missing, 'window')} with missing values.",) if missing else ()
     return TableContent(
         np.concatenate(x),
         np.concatenate(y),
         content.columns,
-        tuple(f"{content.columns[n]} of step {length + 1 + step}" for step in range(horizon) for n in content.targets),
+        tuple(f"{content.columns[n]} of step {step:,}" for step in ahead for n in content.targets),
         names,
         content.splits,
         tuple(without),
