@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -37,9 +35,10 @@ def check_schedule(schedule: Schedule, total: int) -> None:
     except Exception as error:  # code of users: what a copy of it raises
         log.debug("the schedule was not tried on a copy: %s: %s", type(error).__name__, error)
         return
-    with keep_numpy_and_python(), _same_numbers_of_torch() as begin_again:
+    with keep_numpy_and_python(), torch.random.fork_rng(devices=[]):
+        begin = torch.get_rng_state()
         factors = [_factor(twin, step, total) for step in range(total)]
-        begin_again()
+        torch.set_rng_state(begin)
         second = [_factor(again, step, total) for step in range(min(total, 1))]
     if factors[:1] != second:
         log.warning(
@@ -67,13 +66,3 @@ def _factor(schedule: Schedule, step: int, total: int) -> float:
             f"{type(error).__name__}{where}: {first_line(error)}. It is called for each step from 0 to {total - 1:,}, "
             "and must return the number by which the learning rate is multiplied."
         ) from error
-
-
-@contextmanager
-def _same_numbers_of_torch() -> Iterator[Callable[[], None]]:
-    """Yield what puts torch's generator to where it was, as the end of this block does."""
-    state = torch.get_rng_state()
-    try:
-        yield lambda: torch.set_rng_state(state)
-    finally:
-        torch.set_rng_state(state)
