@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from metaexp.config.classes.make import make
+from metaexp.config.classes.methods import refuse_wrong_methods
 from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.optim import Clip, Schedule
@@ -171,7 +172,9 @@ def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
     """
     import_own(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with refuse_changed_settings(f"dataset={settings.dataset_name}"), use_placement(settings.device.examples):
-        return make(settings.dataset, Dataset).load(settings.paths.data, progress)  # type: ignore[type-abstract]
+        loaded = make(settings.dataset, Dataset).load(settings.paths.data, progress)  # type: ignore[type-abstract]
+    refuse_wrong_methods(type(loaded), f"dataset={settings.dataset_name}")
+    return loaded
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.config.classes.make import make
+from metaexp.config.classes.methods import call_problem
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 from metaexp.machine.device import Compute
@@ -26,8 +27,8 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
         compute: The device.
 
     Raises:
-        ConfigError: Its step computes the loss by itself, it has no learning rate or leaves parameters out, or no
-            checkpoint can hold its state.
+        ConfigError: Its step computes the loss by itself or needs other arguments, it has no learning rate or leaves
+            parameters out, or no checkpoint can hold its state.
     """
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
     how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
@@ -38,6 +39,8 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
             f"optimizer={spec.target} computes the loss several times in a step (step needs a closure), and metaexp "
             "computes it once. Choose another one, such as optimizer=adam."
         )
+    if problem := call_problem(made.step, ()):
+        raise ConfigError(f"optimizer={spec.target}: {problem}, as metaexp calls it. Let it take no more arguments.")
     _check_groups(made, spec.target, parameters)
     refuse_unwritable(made)
     return made

@@ -421,6 +421,9 @@ class Faulty(torch.optim.SGD):
         if kind == "rate is None":
             self.param_groups[0]["lr"] = None
 
+        if kind == "another step":
+            self.step = lambda gradient: None  # type: ignore[assignment, misc]
+
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | ({"inner": {}} if self.kind == "more state" else {})
 
@@ -430,6 +433,7 @@ FAULTS = [
     ("no rate", "has no number 'lr' in its param_groups"),
     ("rate is None", "has no number 'lr' in its param_groups"),
     ("one parameter", "leaves out 1 of the 2 parameters that it was given"),
+    ("another step", r"optimizer=mine.Faulty: <lambda>\(gradient\) cannot be called as <lambda>\(\)"),
     ("more state", r"state_dict\(\) of Faulty has inner, param_groups, state"),
 ]
 
@@ -459,3 +463,9 @@ def test_a_list_of_a_group_is_a_list_after_a_resume() -> None:
     TrainState(nn.Module(), again).restore(state.tensors(), json.loads(json.dumps(state.values())))  # type: ignore[arg-type]
     assert again.param_groups[0]["window"] == [0.5]
     assert again.param_groups[0]["betas"] == (0.9, 0.99)
+
+
+def test_loaded_data_that_metaexp_cannot_call_are_refused(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny.LoadedLines, "batches", lambda self, size: None)
+    with pytest.raises(ConfigError, match=r"\(self, size\) cannot be called as .*\(self, batch_size, seed\)"):
+        built(tiny.settings(OUT))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from metaexp.config.classes.loaded_code import import_module
+from metaexp.config.classes.methods import refuse_wrong_methods
 from metaexp.config.classes.targets import is_allowed
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, MetaexpError
@@ -22,7 +23,8 @@ def make(spec: ClassSpec, expected_type: type[T], **injected: Any) -> T:
         injected: Arguments from the framework. One that the constructor does not take is left out.
 
     Raises:
-        ConfigError: The class is not of the expected type, or of a package that is not trusted.
+        ConfigError: The class is not of the expected type, or of a package that is not trusted, or metaexp cannot call
+            its methods.
     """
     made: T = _make(spec, injected)
     if not isinstance(made, expected_type):
@@ -38,11 +40,12 @@ def import_class(spec: ClassSpec, expected_type: type[T]) -> type[T]:
         expected_type: What the class derives from.
 
     Raises:
-        ConfigError: The class is not of the expected type.
+        ConfigError: The class is not of the expected type, or metaexp cannot call its methods.
     """
     cls: type[T] = _import(spec)
     if not issubclass(cls, expected_type):
         raise ConfigError(f"_target_={spec.target} is not a {expected_type.__name__}.")
+    refuse_wrong_methods(cls, f"_target_={spec.target}")
     return cls
 
 
@@ -55,6 +58,7 @@ def _make(spec: ClassSpec, injected: Mapping[str, Any]) -> Any:
             f"_target_={spec.target} cannot be made: the class does not define {' and '.join(missing)}, which its base "
             "class asks for. Write it there."
         )
+    refuse_wrong_methods(cls, f"_target_={spec.target}")
     try:
         return cls(**values, **provided)
     except ValueError as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from metaexp.config.classes.methods import call_problem
 from metaexp.core.errors import ConfigError, first_line
 from metaexp.core.metric import extra_metric, is_own
 from metaexp.core.own_imports import import_own
@@ -43,7 +44,8 @@ def try_own_metrics(names: Sequence[str], task: TaskShape) -> None:
         task: Ways and queries.
 
     Raises:
-        ConfigError: A function cannot be imported, fails, or returns something other than a tensor of shape ().
+        ConfigError: A function cannot be imported, takes other arguments, fails, or returns something other than a
+            tensor of shape ().
     """
     n = task.n_queries
     if task.n_way:
@@ -52,6 +54,9 @@ def try_own_metrics(names: Sequence[str], task: TaskShape) -> None:
     else:
         scores, y = torch.linspace(0.0, 1.0, 2 * n).reshape(2, n, 1), torch.zeros(2, n, 1)
     for name in filter(is_own, names):
+        module, _, function = name.rpartition(".")
+        if problem := call_problem(getattr(import_own(module), function), ("scores", "y")):
+            raise ConfigError(f"eval.metrics={name}: {problem}, as metaexp calls it. Give it these arguments.")
         try:
             torch.func.vmap(lambda s, t, name=name: further_metric(name, s, t))(scores, y)
         except ConfigError:

@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from metaexp.config.classes.methods import refuse_wrong_methods
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
@@ -45,9 +46,10 @@ def check_episodes(
         val_in_train: Whether the data say that they train on validation episodes, see :class:`Dataset`.
 
     Raises:
-        ConfigError: The episodes are not functions of seed, split and index.
+        ConfigError: The episodes are not functions of seed, split and index, or metaexp cannot call what makes them.
     """
     source = dataset.tasks(shape, seed)
+    refuse_wrong_methods(type(source), f"dataset={name}")
     if source.varies or not (is_foreign(type(dataset)) or is_foreign(type(source))):
         return
     indices = torch.arange(min(_N_EPISODES, n_episodes), device=device)

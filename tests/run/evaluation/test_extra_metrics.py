@@ -148,6 +148,10 @@ def broken(scores, y):
     return scores.mean() / {}["n"]
 
 
+def one_argument(scores):
+    return scores.mean()
+
+
 def ratio(scores, y):
     return scores.sum() / (0 * y.sum())
 
@@ -226,6 +230,7 @@ def test_a_function_that_is_not_there_or_not_trusted_is_refused(measures: str, t
         ("all_scores", r"must return a tensor of shape \(\) for each task; it returned a tensor of shape \(\d+, 5\)"),
         ("number", r"failed on two made-up tasks \(RuntimeError: .*without \.item\(\)"),
         ("broken", r"failed on two made-up tasks \(KeyError: 'n'\)"),
+        ("one_argument", r"one_argument\(scores\) cannot be called as one_argument\(scores, y\)"),
     ],
 )
 def test_a_function_that_is_wrong_is_refused_before_training(

@@ -89,3 +89,15 @@ def test_data_that_pass_over_the_split_are_refused_unless_they_say_that_they_val
     check(tiny, split="train", val_in_train=True)
     with pytest.raises(ConfigError, match="gives other episodes when the same ones are asked for again"):
         check(tiny, lambda y: y + torch.randn_like(y), val_in_train=True)
+
+
+def test_a_source_of_tasks_that_metaexp_cannot_call_is_refused(tiny: ModuleType) -> None:
+    class Source(tiny.LineTasks):  # type: ignore[misc, name-defined]
+        def episodes(self, split: Split) -> None: ...
+
+    data = tiny.LoadedLines(None, "a")
+    data.tasks = lambda shape, seed: Source(shape, seed, None)
+    with pytest.raises(
+        ConfigError, match=r"^dataset=mine: episodes\(self, split\) cannot be called as episodes\(self, "
+    ):
+        check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"))
