@@ -40,8 +40,8 @@ def likely_causes(before: RunRecord, now: RunRecord, changed: Sequence[str]) -> 
             causes.append(f"{which} was made with source files that differ from its commit")
         if not record.exact_resume:
             changed = [f"{where}: {what}" for where, what in inexact_resumes(record).items()]
-            why = f" ({', '.join(changed)})" if changed else ""
-            causes.append(f"{which} was continued on another machine, thread count, version or code{why}")
+            how = f"but not bit for bit ({', '.join(changed)})" if changed else "on another machine, version or code"
+            causes.append(f"{which} was continued {how}")
         if record.device is not None and not record.device.deterministic:
             causes.append(
                 f"{which} was made with device.deterministic=false, which allows differences in the last bits"

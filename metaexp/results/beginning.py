@@ -58,12 +58,12 @@ class ParentRun:
 
 @dataclass(frozen=True)
 class InexactResume:
-    """A resume that could not be bit for bit, because something had changed."""
+    """A resume that could not be bit for bit, because something had changed, or was not in the checkpoint."""
 
     step: int
     """The step of the checkpoint that it went on from."""
     changed: list[str]
-    """What had changed, such as ``threads was 2 and is 1``."""
+    """What had changed, such as ``threads was 2 and is 1``, and what no checkpoint holds."""
     own_code_before: str | None
     """The user's own code up to there: the first 12 digits of its digest; null where it had none or it is not known."""
     own_code: str | None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.counted import listed
 from metaexp.core.errors import RunFolderError
 
 OF_BEST = ("step", "config_hash", "interface")
@@ -32,6 +33,16 @@ def check_values(base: Path, values: Any, required: tuple[str, ...]) -> None:
     for key, is_kind in _KINDS.items():
         if key in values and not is_kind(values[key]):
             raise misfit(base, f"key {key} is {str(values[key])[:40]!r}")
+
+
+def format_lost(values: Mapping[str, Any]) -> list[str]:
+    """Return what a run that goes on from a checkpoint has lost: ``no checkpoint holds count of optimizer Own``.
+
+    Args:
+        values: Those of its manifest. Older ones do not say it.
+    """
+    found = values.get("not_saved")
+    return [f"no checkpoint holds {listed(found, 3)}"] if found else []
 
 
 def misfit(base: Path, what: str) -> RunFolderError:
@@ -92,6 +103,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "losses": _are_numbers,
     "gradient_norms": _are_numbers,
     "unvalidated": lambda value: isinstance(value, bool),
+    "not_saved": lambda value: isinstance(value, list) and all(isinstance(what, str) for what in value),
     "best": _is_best,
     "mean": lambda value: _is_number(value) and math.isfinite(value),
     "config_hash": lambda value: value is None or isinstance(value, str),

@@ -198,7 +198,7 @@ class RunRecord(ShortRepr):
     """Null where every class is metaexp's or torch's, and in older records."""
     versions: dict[str, str] = field(default_factory=dict)
     exact_resume: bool = True
-    """False after a resume that could not be bit for bit (another machine, thread count, number of ranks or code)."""
+    """False after a resume that could not be bit for bit (another machine, threads, ranks, code; or hidden state)."""
     inexact_resumes: list[InexactResume] = field(default_factory=list, metadata=ADDED)
     """These resumes; empty in older records."""
     error: str | None = None

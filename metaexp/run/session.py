@@ -19,6 +19,7 @@ from metaexp.machine.environment import changed_environment, environment
 from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest, stopped_by
 from metaexp.machine.stopwatch import Stopwatch
+from metaexp.results.checkpoint_values import format_lost
 from metaexp.results.display.wording import format_point
 from metaexp.results.episodes import episodes_sha256
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
@@ -152,7 +153,7 @@ class Session:
                     f"the {what} of {self.outputs.path} changed since its checkpoint was saved "
                     f"({key} {values[key][:12]}, now {identity[key][:12]}), so the run cannot be continued."
                 )
-        changed = changed_environment(values["environment"], self.environment)
+        changed = [*changed_environment(values["environment"], self.environment), *format_lost(values)]
         resume = inexact_resume(self.outputs.path, checkpoint, changed, self.environment) if changed else None
         if resume is not None:
             log.warning("the run continues, but not bit for bit: %s", "; ".join(resume.changed))

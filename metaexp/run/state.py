@@ -12,6 +12,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
 from metaexp.core.errors import RunFolderError
 from metaexp.models.base import not_persistent, weights_of
+from metaexp.run.side_effects.not_saved import not_saved, note_not_saved
 
 Weights = dict[str, Tensor]
 """Name -> tensor of every parameter and buffer of an algorithm."""
@@ -69,6 +70,7 @@ class TrainState:
             "best": None if best is None else [best.step, best.mean, best.ci95, best.n_episodes],
             "optimizer": None if self.optimizer is None else plain_state(self.optimizer),
             "unvalidated": self.unvalidated,
+            "not_saved": not_saved(self.algorithm),
         }
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -89,6 +91,7 @@ class TrainState:
         self.losses = list(values["losses"])
         self.gradient_norms = list(values["gradient_norms"])
         self.unvalidated = values.get("unvalidated", False)  # absent from older checkpoints
+        note_not_saved(self.algorithm, values.get("not_saved", []))
         if values["best"] is not None:
             step, mean, ci95, n_episodes = values["best"]
             weights = {name: t.to(device) for name, t in _under("best/", tensors).items()}

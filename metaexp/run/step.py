@@ -30,6 +30,7 @@ from metaexp.run.side_effects.buffers import mean_buffers, replaced, set_progres
 from metaexp.run.side_effects.detect import SideEffects, refuse_side_effects
 from metaexp.run.side_effects.first_task import FirstTask, first_task
 from metaexp.run.side_effects.idle_step import Update, apply_clip
+from metaexp.run.side_effects.not_saved import note_not_saved
 from metaexp.run.side_effects.schedule_ahead import check_schedule
 from metaexp.run.side_effects.unsaved_state import UnsavedState
 
@@ -102,7 +103,7 @@ class MetaStep:
         if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self._is_first = True
-        check_schedule(schedule, total_steps)
+        note_not_saved(algorithm, check_schedule(schedule, total_steps))
         self.update = Update(optimizer, self.parameters, clip)
         self.reduce = no_reduce if self._is_alone else self._exchange(ranks).reduce
 
@@ -139,7 +140,7 @@ class MetaStep:
         self._set_lr(step)
         self.update.take(norm)
         if unsaved is not None:
-            unsaved.check()
+            note_not_saved(self.algorithm, unsaved.check())
             self._is_first = False
         return StepResult(mean.losses, norm)
 

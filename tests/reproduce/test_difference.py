@@ -206,7 +206,7 @@ def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Pat
         ({"git": Git("b" * 40, False)}, "commit was aaaaaaaaaaaa and is bbbbbbbbbbbb"),
         ({"git": Git("a" * 40, True)}, "the rerun was made with source files that differ from its commit"),
         ({"data_hash": "f" * 64}, "the data differ"),
-        ({"exact_resume": False}, "the rerun was continued on another machine, thread count, version or code"),
+        ({"exact_resume": False}, "the rerun was continued on another machine, version or code"),
         ({}, "data) differs (a record does not have the model of processor): look at"),
         ({"git": None}, "differs (a record does not have the commit and the model of processor): look at"),
     ],

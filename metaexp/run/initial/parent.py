@@ -25,7 +25,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
 from metaexp.core.nested import values_by_key
 from metaexp.results.beginning import ParentRun
-from metaexp.results.checkpoint_values import OF_STATE, check_values
+from metaexp.results.checkpoint_values import OF_STATE, check_values, format_lost
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.checkpoint import Checkpoints, read_files, write_files
 from metaexp.run.folder import RunFolder, existing
@@ -143,7 +143,7 @@ def read_further(
         step=checkpoint[0],
         steps=config["train"]["steps"],
         weights_sha256=checkpoint[1],
-        not_from_start=_differences(config, settings.resolved, record, checkpoint[0]),
+        not_from_start=[*_differences(config, settings.resolved, record, checkpoint[0]), *checkpoint[2]],
     )
     keys = {key_of(line) for line in given}
     earlier = [line for line in record.overrides if key_of(line) not in keys]
@@ -179,8 +179,8 @@ def _folder(lines: Sequence[str]) -> Path:
     return path
 
 
-def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
-    """The step of the newest whole checkpoint of a run that has ended, and the SHA-256 of its tensors."""
+def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str, list[str]]:
+    """The step of the newest whole checkpoint of a run that has ended, the SHA-256 of its tensors, what it lacks."""
     try:
         busy = is_locked(place.path / RUN_LOCK)
     except OSError:  # it may be read only
@@ -197,7 +197,7 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
     check_weights(place.checkpoints / step_name(step), values, config)
     check_values(place.checkpoints / step_name(step), values, (*OF_STATE, "metrics_position"))
     check_saved_metrics(place.path / METRICS_FILE, values["metrics_position"], values.get("metrics_sha256"))
-    return step, hashlib.sha256(content).hexdigest()
+    return step, hashlib.sha256(content).hexdigest(), format_lost(values)
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ from metaexp.data.base import TaskSource
 from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.run.side_effects.gradient_order import warn_of_order
 from metaexp.run.side_effects.loss_direction import warn_of_loss_direction
+from metaexp.run.side_effects.not_saved import note_not_saved
 from metaexp.run.side_effects.own_generators import keep_generators
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class FirstTask:
                 "and draw noise from torch's own generator.",
                 type(self._algorithm).__name__,
             )
+            note_not_saved(self._algorithm, [f"what {type(self._algorithm).__name__} keeps from task to task"])
         with keep_generators(self._algorithm):
             warn_of_order(self._algorithm, task)
             warn_of_loss_direction(self._algorithm, task)

@@ -11,6 +11,7 @@ import torch
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
+from metaexp.run.side_effects.not_saved import note_not_saved
 from metaexp.run.side_effects.unsaved_state import comparable
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def warn_of_progress_state(algorithm: Algorithm, step: int, total: int) -> None:
             "buffer that training changes.",
             type(algorithm).__name__, listed(changed, 3),
         )  # fmt: skip
+        note_not_saved(algorithm, [f"{name} of {type(algorithm).__name__}" for name in changed])
 
 
 def plain_values(algorithm: Algorithm) -> dict[str, Any]:

@@ -54,8 +54,8 @@ class UnsavedState:
         self._before = dict(self._held())
         self._generators = numpy_and_python_states()
 
-    def check(self) -> None:
-        """Warn of what the step has changed.
+    def check(self) -> list[str]:
+        """Warn of what the step has changed, and return it, to follow "no checkpoint holds".
 
         Raises:
             ConfigError: The state of the optimiser cannot be written.
@@ -76,6 +76,8 @@ class UnsavedState:
                 "The run cannot be repeated. Draw from torch, whose generator is seeded before each step.",
                 " and ".join(drawn),
             )
+            changed += [f"the random generator of {name}" for name in drawn]
+        return changed
 
     def _held(self) -> Iterator[tuple[str, Any]]:
         saved = _saved_parts(self.optimizer)

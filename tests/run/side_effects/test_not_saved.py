@@ -1,0 +1,118 @@
+"""The record of a resumed run does not claim to be exact where no checkpoint holds all that training keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.optim import Schedule
+from metaexp.core.types import Episode
+from metaexp.reproduce.causes import likely_causes
+from metaexp.results.record import read_record
+from metaexp.run import build
+from metaexp.run.initial.parent import format_parent, read_further
+from metaexp.run.job import resume_job, run_job
+from metaexp.run.progress import Lines
+from metaexp.run.side_effects.not_saved import not_saved, note_not_saved
+
+
+def hide_a_count(tiny: ModuleType, patch: pytest.MonkeyPatch) -> None:
+    def step(self: Any, closure: None = None) -> None:
+        torch.optim.Adam.step(self, closure)
+        self.hidden = getattr(self, "hidden", 0) + 1
+
+    patch.setattr(tiny.CountingAdam, "step", step)
+
+
+def draw_from_numpy(tiny: ModuleType, patch: pytest.MonkeyPatch) -> None:
+    def step(self: Any, closure: None = None) -> None:
+        torch.optim.Adam.step(self, closure)
+        np.random.rand()
+
+    patch.setattr(tiny.CountingAdam, "step", step)
+
+
+def keep_a_rate(tiny: ModuleType, patch: pytest.MonkeyPatch) -> None:
+    def set_progress(self: Any, step: int, total: int) -> None:
+        self.rate = getattr(self, "rate", self.inner_lr) * 0.99
+
+    patch.setattr(tiny.TinyMAML, "set_progress", set_progress)
+
+
+def keep_from_task_to_task(tiny: ModuleType, patch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def meta_loss(self: Any, episode: Episode) -> torch.Tensor:
+        seen.append(0)
+        return Algorithm.meta_loss(self, episode) * len(seen)
+
+    patch.setattr(tiny.TinyMAML, "meta_loss", meta_loss)
+
+
+ASKED: list[int] = []
+
+
+class Counting(Schedule):
+    def factor(self, step: int, total_steps: int) -> float:
+        ASKED.append(step)
+        return 1.0 / len(ASKED)
+
+
+def count_in_a_schedule(tiny: ModuleType, patch: pytest.MonkeyPatch) -> None:
+    make = build.make
+    patch.setattr(build, "make", lambda spec, base, **k: Counting() if base is Schedule else make(spec, base, **k))
+
+
+def change_nothing(tiny: ModuleType, patch: pytest.MonkeyPatch) -> None: ...
+
+
+HIDDEN: dict[Callable[..., None], str | None] = {
+    hide_a_count: "hidden of optimizer CountingAdam",
+    draw_from_numpy: "the random generator of numpy",
+    keep_a_rate: "rate of TinyMAML",
+    keep_from_task_to_task: "what TinyMAML keeps from task to task",
+    count_in_a_schedule: "what the schedule Counting keeps",
+    change_nothing: None,
+}
+
+
+@pytest.mark.parametrize("hide", HIDDEN)
+def test_a_resume_that_loses_something_is_recorded(
+    hide: Callable[..., None], tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide(tiny, monkeypatch)
+    lost = HIDDEN[hide]
+    folder = run_job(tiny.settings(tmp_path), stop_after=6, display=silent).folder
+    before = read_record(folder)
+    assert (before.exact_resume, before.inexact_resumes) == (True, [])
+    record, _ = resume_job(folder, silent)
+    assert (record.status, record.exact_resume) == ("completed", lost is None)
+    made = [(resume.step, resume.changed) for resume in record.inexact_resumes]
+    assert made == ([] if lost is None else [(6, [f"no checkpoint holds {lost}"])])
+    assert read_record(folder).inexact_resumes == record.inexact_resumes
+    assert ("no checkpoint holds" in "".join(likely_causes(before, record, []))) == (lost is not None)
+
+
+def test_a_run_that_is_not_resumed_claims_nothing_less(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide_a_count(tiny, monkeypatch)
+    record, folder = run_job(tiny.settings(tmp_path), display=silent)
+    assert (record.exact_resume, record.inexact_resumes) == (True, [])
+    further = read_further([f"from={folder}", "train.steps=20"])
+    assert further.parent.run.not_from_start == ["no checkpoint holds hidden of optimizer CountingAdam"]
+    assert "would differ: no checkpoint holds hidden of" in format_parent(further.parent.run, record.steps)
+
+
+def test_what_is_noted_belongs_to_one_algorithm_and_is_named_once(tiny: ModuleType) -> None:
+    first, other = tiny.SupportMean(), tiny.SupportMean()
+    note_not_saved(first, ["a", "a", "b"])
+    note_not_saved(first, ["b", "c"])
+    assert (not_saved(first), not_saved(other)) == (["a", "b", "c"], [])
