@@ -10,10 +10,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from coverage import Coverage
@@ -35,6 +36,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts behind itself
 
 import cheap_runs  # noqa: F401
+import one_thread  # noqa: F401
+from events import ends_of_logs
 from kept_runs import KeptRuns
 from known_classes import place_of_donor as place_of_donor
 from known_classes import with_donor as with_donor
@@ -65,6 +68,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     yield
     if counting is not None:
         counting.start()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Show, below a test that failed, what its jobs printed last."""
+    outcome = yield
+    report, folder = outcome.get_result(), getattr(item, "funcargs", {}).get("tmp_path")
+    if report.when == "call" and report.failed and folder is not None:
+        report.sections.extend(ends_of_logs(folder))
 
 
 def pytest_collection_finish() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from programs import load_program
+from forking import run_program
 from same_machine import is_same_machine
 from sampling import sample
 from torch.distributed.run import get_args_parser
@@ -131,7 +131,8 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path) -> Non
         assert main(shortened(with_runs(words[1:], inside))) in allowed(words)
     elif words[0] == "python":
         assert words[1] == "benchmarks/learners.py"
-        assert load_program(words[1]).main([*words[2:], "--rounds", "1"]) == 0
+        ended = run_program(ROOT / words[1], [*words[2:], "--rounds", "1"], Path())
+        assert ended.code == 0, ended.output
     elif words[0] == "torchrun":
         given = get_args_parser().parse_args(words[1:])
         assert (given.module, given.training_script) in ((True, "metaexp"), (False, "scripts/train.py"))

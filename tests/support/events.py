@@ -1,10 +1,13 @@
-"""Waiting for what other processes do, for as long as pytest lets a test run."""
+"""Waiting for what other processes do, for as long as pytest lets a test run, and showing what they printed last."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+_MOST_LOGS, _MOST_LINES = 5, 40
 
 
 def until(true: Callable[[], object]) -> None:
@@ -28,3 +31,10 @@ def once(true: Callable[[], object], action: Callable[[], object]) -> int:
         finally:
             os._exit(0)
     return watcher
+
+
+def ends_of_logs(folder: Path) -> list[tuple[str, str]]:
+    """Return the last lines of the first logs below a folder: pytest has captured nothing of what jobs print."""
+    logs = [path for path in sorted(folder.rglob("*.log")) if path.is_file()][:_MOST_LOGS]
+    lines = [(path, path.read_text(errors="replace").splitlines()[-_MOST_LINES:]) for path in logs]
+    return [(str(path.relative_to(folder)), "\n".join(last)) for path, last in lines]

@@ -1,23 +1,28 @@
 """Forks workers from this process, which has imported torch. All else is as in a real sweep.
 
-This process must have a single thread.
+This process should have a single thread, see :mod:`one_thread`.
 """
 
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import importlib
 import os
 import runpy
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, NamedTuple, NoReturn
+
+import pytest
+import torch
 
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
@@ -26,6 +31,11 @@ from metaexp.machine.forked_process import wait_for
 from metaexp.results.job_state import LOG_FILE
 from metaexp.sweep.processes import preload, worker
 from metaexp.sweep.processes.job_process import JobProcess, unless_log_opens, worker_arguments
+
+_WHERE = signal.SIGUSR2
+"""At this signal a forked process writes the tracebacks of its threads to its log. metaexp does not use it."""
+
+_SECONDS_OF_A_TRACEBACK = 0.5
 
 
 class Forked:
@@ -63,7 +73,10 @@ class Forked:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill it, if it has not ended."""
+        """Kill it, if it has not ended. If the test has failed by now, it first writes to its log where it is."""
+        if self.poll() is None and isinstance(sys.exc_info()[1], pytest.fail.Exception):
+            os.kill(self.pid, _WHERE)
+            time.sleep(_SECONDS_OF_A_TRACEBACK)
         self.send_signal(signal.SIGKILL)
 
     def _ended(self, status: int) -> None:
@@ -198,6 +211,8 @@ def _in_child(action: Callable[[], int], stdin: int, log: Path | int, keep: int 
         os.dup2(out, 1)
         os.dup2(out, 2)
         _let_go_of_files(keep)
+        faulthandler.register(_WHERE, file=2)
+        torch.set_num_threads(1)  # as in a new process here: threads of the parent would be waited for in vain
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         code = action()
     except BaseException:
