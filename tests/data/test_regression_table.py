@@ -212,6 +212,7 @@ def test_a_constant_column_stays_finite_when_it_is_standardised(tmp_path):
         ("task,x,y", ["a,1,1", "a,1, -2_0.5e3 "], r"line 3: y is ' -2_0.5e3 '.* without underscores: -20\.5e3\.$"),
         ("task,x,y", ["a,1,_"], r"line 2: y is '_'.* missing, leave out the line"),
         ("task,x,y", ["a,1,1__0"], r"line 2: y is '1__0'"),
+        ("task,x,y", ['a,"1,000",1'], r"line 2: x is '1,000'.* It may be 1\.000 or 1000\. Write numbers with a"),
         ("task,x,y", ['a,"-0,75",1'], r"line 2: x is '-0,75'.* Write numbers with a decimal point: -0\.75\.$"),
         ("task,x,y", ['a,"1,2,3",1'], r"line 2: x is '1,2,3'.* If a value is missing"),
         ("task,x,y", ["a,,1"], "line 2: x is ''.* leave out the line, or fill it in"),

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 FOR_CLASSES: Final = "Give each class a whole number. To predict numbers, use dataset=regression_table."
 FOR_NAMES: Final = "Text always works."
 FILL_IN: Final = "Leave out examples where a value is missing, or fill it in."
-_DECIMAL_COMMA: Final = re.compile(r"\s*[+-]?[0-9]+,[0-9]+\s*")
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
+_GROUPED: Final = re.compile(
+    r"[+-]?[1-9][0-9]{0,2}(?P<sign>[,.'\u2019 \u00a0\u202f])[0-9]{3}(?:(?P=sign)[0-9]{3})*"
+    r"(?P<mark>[,.][0-9]+)?(?P<power>(?:[eE][+-]?[0-9]+)?)"
+)
+"""Digits in groups of three: ``1,234,567``, ``1.234,5``, ``12'000``, ``1 000.5``."""
+_MINUS: Final = "\u2212"
 _LARGEST: Final = 3.4e38
 """About the largest number of float32."""
 
@@ -125,10 +131,38 @@ def spelling_advice(text: str) -> str:
     Args:
         text: A text of which :func:`number_in` makes NaN.
     """
-    if _DECIMAL_COMMA.fullmatch(text):
-        return f"Write numbers with a decimal point: {text.strip().replace(',', '.')}."
-    joined = text.strip().replace("_", "")
-    return f"Write numbers without underscores: {joined}." if "_" in text and abs(number_in(joined)) < _LARGEST else ""
+    if "_" in text:
+        joined = text.strip().replace("_", "")
+        return f"Write numbers without underscores: {joined}." if _is_number(joined) else ""
+    plain = text.strip().replace(_MINUS, "-")
+    decimal, grouped = _with_point(plain), _without_groups(plain)
+    if decimal and grouped:
+        how = "with a decimal point, and without signs between thousands"
+        return f"It may be {decimal} or {grouped}. Write numbers {how}."
+    if decimal or grouped:
+        how = "with a decimal point" if decimal else "without signs between thousands"
+        return f"Write numbers {how}: {decimal or grouped}."
+    return f"Write the minus sign as in programs: {plain}." if _MINUS in text and _is_number(plain) else ""
+
+
+def _with_point(text: str) -> str:
+    """A number with its decimal comma as a point; an empty text for what is none."""
+    found = text.replace(",", ".")
+    return found if _DECIMAL_COMMA.fullmatch(text) and _is_number(found) else ""
+
+
+def _without_groups(text: str) -> str:
+    """A number without the signs between its thousands; an empty text for what is none."""
+    match = _GROUPED.fullmatch(text)
+    if match is None or match["sign"] == (match["mark"] or "")[:1]:
+        return ""
+    found = text[: match.start("mark")] if match["mark"] else text[: match.start("power")]
+    found = found.replace(match["sign"], "") + (match["mark"] or "").replace(",", ".") + match["power"]
+    return found if _is_number(found) else ""
+
+
+def _is_number(text: str) -> bool:
+    return abs(number_in(text)) < _LARGEST
 
 
 def has_masked(values: object) -> bool:
