@@ -26,6 +26,7 @@ examples:
   metaexp predict outputs/RUN --support birds --query photos --output names.csv
   metaexp predict outputs/RUN --support birds --query photos --conformal 0.9
   metaexp predict outputs/RUN --support known.npz --query new.npz       x and y, then x; also for regression
+  metaexp predict outputs/RUN --support known.csv --query new.csv       for a run on a table: its columns
 
 Images are read as the dataset of the run reads its own. In regression, numbers are in the units of its file.
 --conformal 0.9 gives a set of classes for each image, in regression an interval. Over tasks like the validation tasks
@@ -38,8 +39,8 @@ class PredictOptions(Options):
     """Options of ``metaexp predict``.
 
     Attributes:
-        support: A folder with a folder of images for each class, or an .npz file with x and y.
-        query: A folder of images, or an .npz file with x.
+        support: A folder with a folder of images for each class, an .npz file with x and y, or a CSV.
+        query: A folder of images, an .npz file with x, or a CSV.
         output: The CSV file to write; None for none.
         conformal: The coverage of prediction sets; None for none.
         episodes: Validation episodes to calibrate on; None for as many as the run was tested on.
@@ -58,11 +59,10 @@ def main(arguments: Sequence[str]) -> int:
         "predict", "Adapt the selected weights of a run to a few labelled examples, and predict new ones.", "RUN"
     )
     parser.usage = (
-        "metaexp predict RUN --support DIR_OR_NPZ --query DIR_OR_NPZ [--output CSV] [--conformal LEVEL] "
-        "[--trust PACKAGE]"
+        "metaexp predict RUN --support PATH --query PATH [--output CSV] [--conformal LEVEL] [--trust PACKAGE]"
     )
-    parser.add_argument("--support", type=Path, metavar="DIR_OR_NPZ", help="a folder for each class, or x and y")
-    parser.add_argument("--query", type=Path, metavar="DIR_OR_NPZ", help="images in any folders, or x")
+    parser.add_argument("--support", type=Path, metavar="PATH", help="a folder for each class; or x and y: .npz or CSV")
+    parser.add_argument("--query", type=Path, metavar="PATH", help="images in any folders; or x: .npz or CSV")
     parser.add_argument("--output", type=Path, metavar="CSV", help="write all labels and scores to this file")
     parser.add_argument(
         "--conformal",
@@ -100,7 +100,7 @@ def _check(options: PredictOptions) -> tuple[Path, Path, Path]:
         problems.append(f"give one run folder; {len(options.overrides)} were given: {' '.join(options.overrides)}.")
     for name, value in (("--support", options.support), ("--query", options.query)):
         if value is None:
-            problems.append(f"{name} is missing: a folder of images, or an .npz file.")
+            problems.append(f"{name} is missing: a folder of images, an .npz file, or a CSV for a run on a table.")
     if options.conformal is not None and not 0 < options.conformal < 1:
         problems.append(f"--conformal {options.conformal:g} must be between 0 and 1, such as 0.9.")
     if options.episodes is not None and options.conformal is None:
@@ -117,8 +117,8 @@ def _check(options: PredictOptions) -> tuple[Path, Path, Path]:
 def _refuse_missing(given: Mapping[str, Path]) -> None:
     """Raise DataError that names all files and folders which are not there."""
     wanted = {
-        "--support": "one folder of images for each class, or an .npz file with x and y",
-        "--query": "a folder of images, or an .npz file with x",
+        "--support": "one folder of images for each class, an .npz file with x and y, or a CSV for a run on a table",
+        "--query": "a folder of images, an .npz file with x, or a CSV for a run on a table",
     }
     missing = [
         f"{option} {path}: there is no such folder or file.{format_nearest_path(path)} Give {wanted[option]}."

@@ -1,4 +1,4 @@
-"""New examples from image files or an .npz file, prepared as the dataset of a run prepares its own."""
+"""New examples from image files, an .npz file or a table, prepared as the dataset of a run prepares its own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from metaexp.data.files.npz import read_npz
 from metaexp.data.files.progress import Progress
 from metaexp.data.files.refused_values import FOR_NAMES, label_advice
 from metaexp.data.pixels.reading_log import ReadingLog
+from metaexp.data.regression.new_rows import read_new_rows
+from metaexp.data.regression_table import RegressionTable
 
 _MOST = 100_000
 """Examples of a support or query set."""
@@ -33,7 +35,7 @@ class NewExamples(NamedTuple):
 
     Attributes:
         x: (B, ...) float32.
-        names: What each is called: the name of its file, or its number in the array.
+        names: What each is called: the name of its file, or its number in the array or table.
         y: Labels (B,) or targets (B, D_out); None where there are none.
     """
 
@@ -51,6 +53,7 @@ class Reader:
         is_regression: Whether its tasks are regression.
         dataset: What messages call the dataset.
         report: Takes a line about images that were changed to be read, and warnings.
+        table: The dataset, if it is a table. Then a file is read as a table, by its columns, unless it holds arrays.
     """
 
     def __init__(
@@ -60,15 +63,17 @@ class Reader:
         is_regression: bool,
         dataset: str,
         report: Progress = lambda _: None,
+        table: RegressionTable | None = None,
     ) -> None:
         self.preparation = preparation
         self.input_shape = input_shape
         self.is_regression = is_regression
         self.dataset = dataset
         self._report = report
+        self._table = table
 
     def support(self, path: Path) -> NewExamples:
-        """Read labelled examples: a folder for each class, or an .npz file with x and y.
+        """Read labelled examples: a folder for each class, an .npz file with x and y, or a table.
 
         Raises:
             DataError: There are no examples, or they cannot be read.
@@ -76,6 +81,8 @@ class Reader:
         """
         if is_array_file(path):
             return self._arrays(path, needs_y=True)
+        if self._table is not None and path.is_file():
+            return self._rows(path, self._table, needs_y=True)
         files = self._files(path, "--support")
         if "" in files:
             raise DataError(
@@ -87,7 +94,7 @@ class Reader:
         return NewExamples(self._images(path, names), names, np.array(labels))
 
     def query(self, path: Path) -> NewExamples:
-        """Read examples without labels: images in any folders, or an .npz file with x.
+        """Read examples without labels: images in any folders, an .npz file with x, or a table.
 
         Raises:
             DataError: There are no examples, or they cannot be read.
@@ -95,6 +102,8 @@ class Reader:
         """
         if is_array_file(path):
             return self._arrays(path, needs_y=False)
+        if self._table is not None and path.is_file():
+            return self._rows(path, self._table, needs_y=False)
         names = sorted(name for images in self._files(path, "--query").values() for name in images)
         return NewExamples(self._images(path, names), names, None)
 
@@ -104,8 +113,9 @@ class Reader:
         prepared = self.preparation
         if self.is_regression or prepared is None or not prepared.size:
             raise ConfigError(
-                f"{option} {path}: the dataset of this run, {self.dataset}, reads no image files. Give an .npz file "
-                f"with x of shape (B, {', '.join(map(str, self.input_shape))})."
+                f"{option} {path}: the dataset of this run, {self.dataset}, reads no image files. Give "
+                f"{'a CSV with the columns of its own, or ' if self._table is not None else ''}an .npz file with x of "
+                f"shape (B, {', '.join(map(str, self.input_shape))})."
             )
         with open_source(path) as source:
             names = source.names()
@@ -156,6 +166,17 @@ class Reader:
             examples = torch.from_numpy(np.array(found, dtype=np.float32))
         y = self._labels(arrays["y"], len(found), path) if needs_y else None
         return NewExamples(self._fitting(examples, str(path)), [str(row) for row in range(len(found))], y)
+
+    def _rows(self, path: Path, table: RegressionTable, *, needs_y: bool) -> NewExamples:
+        found = read_new_rows(path, table.inputs, table.targets, table.task, needs_y=needs_y)
+        if len(found.x) > _MOST:
+            raise DataError(f"{path} has {len(found.x)} examples; there must be at most {_MOST}.")
+        for line in found.notes:
+            self._report(line)
+        return NewExamples(
+            self._fitting(torch.from_numpy(found.x.copy()), str(path)), [str(row) for row in range(len(found.x))],
+            found.y,
+        )  # fmt: skip
 
     def _labels(self, y: npt.NDArray[Any], n_examples: int, path: Path) -> npt.NDArray[Any]:
         kinds = "iuf" if self.is_regression else "iuU"

@@ -21,6 +21,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
 from metaexp.data.classification.preprocessing import Pixels
 from metaexp.data.regression.scales import Scales
+from metaexp.data.regression_table import RegressionTable
 from metaexp.models.torch_settings import standard_settings
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, read_record
@@ -42,8 +43,8 @@ class PredictionRequest(NamedTuple):
     """The examples to predict, those to adapt to, and the prediction sets that are wanted.
 
     Attributes:
-        support: A folder of classes, or an .npz file.
-        query: A folder of images, or an .npz file.
+        support: A folder of classes, an .npz file, or a CSV.
+        query: A folder of images, an .npz file, or a CSV.
         level: The coverage of prediction sets; None for none.
         n_episodes: Validation episodes to calibrate on; None for as many as the run was tested on.
     """
@@ -169,7 +170,8 @@ def predict(folder: Path, request: PredictionRequest, report: Report = lambda _:
     learner = make_learner(place, settings, report)
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     prepared, input_shape = description.image_preparation(), learner.interface.input_shape
-    reader = Reader(prepared, input_shape, settings.task.n_way == 0, settings.dataset_name, report)
+    table = description if isinstance(description, RegressionTable) else None
+    reader = Reader(prepared, input_shape, settings.task.n_way == 0, settings.dataset_name, report, table)
     support, query = reader.support(request.support), reader.query(request.query)
     scales = _scales(place, settings, description, report)
     if scales is not None:
