@@ -160,7 +160,7 @@ def test_a_running_job_saves_when_it_is_asked_to_stop(family: ModuleType) -> Non
     overrides = [*family.COMMON, "seed=0,1", "train.steps=100000"]
 
     parent = os.getpid()
-    saved = "outputs/sweeps/*/000-*/checkpoints/step_*.json"
+    saved = "outputs/sweeps/*/*/checkpoints/step_*.json"  # of any job: where the first one fails, the test ends, too
     watcher = once(lambda: list(Path().glob(saved)), lambda: os.kill(parent, signal.SIGINT))
     with pytest.raises(Interrupted) as ended:
         run_all(overrides, CONF, "config", RecordingDisplay())
@@ -309,7 +309,7 @@ def test_a_job_whose_folder_was_removed_starts_again_while_it_is_the_same_job(
 def test_a_sweep_whose_folder_is_moved_ends_with_one_line_and_leaves_nothing_behind(family: ModuleType) -> None:
     overrides = [*family.COMMON, "seed=0,1", "train.steps=100000"]
     here, there = Path("here"), Path("there")
-    watcher = once(lambda: list(here.glob("000-*/checkpoints/step_*.json")), lambda: here.rename(there))
+    watcher = once(lambda: list(here.glob("*/checkpoints/step_*.json")), lambda: here.rename(there))
     with pytest.raises(RunFolderError, match=r"^here was moved or removed .* or add hydra\.sweep\.dir=NEW_PLACE to"):
         run_all([*overrides, "hydra.sweep.dir=here"], CONF, "config", RecordingDisplay())
     os.waitpid(watcher, 0)
