@@ -9,8 +9,9 @@ from metaexp.cli.arguments import Options, make_parser, parse, print_help
 from metaexp.config.check import SECTIONS, SLOTS, check
 from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
+from metaexp.config.command_line.apply import apply
 from metaexp.config.command_line.override_text import key_of
-from metaexp.config.command_line.overrides import apply, sort_overrides
+from metaexp.config.command_line.overrides import sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.purpose import Purpose

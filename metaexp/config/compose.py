@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metaexp.config.check import check
+from metaexp.config.command_line.apply import apply
 from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, read_hydra_dir, read_sweep_dir
 from metaexp.config.command_line.override_text import is_of_hydra, key_of, quote_home
-from metaexp.config.command_line.overrides import apply, parse, sort_overrides
+from metaexp.config.command_line.overrides import parse, sort_overrides
 from metaexp.config.composition_errors import format_in_one_line
 from metaexp.config.experiment_header import states_reference
 from metaexp.config.hydra_internals import copy_of

@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from metaexp.config.check import check
+from metaexp.config.command_line.apply import apply
 from metaexp.config.command_line.override_text import key_of
-from metaexp.config.command_line.overrides import apply, sort_overrides
+from metaexp.config.command_line.overrides import sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.identity import with_added_keys
 from metaexp.config.interpolation import resolve_all

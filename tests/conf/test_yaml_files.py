@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from metaexp.config.check import SECTIONS, SLOTS, TRACKER
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
-from metaexp.config.command_line.overrides import IN_NO_FILE
+from metaexp.config.command_line.apply import IN_NO_FILE
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.sweep.expand import expand, freeze_all, swept_keys

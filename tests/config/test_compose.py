@@ -438,6 +438,15 @@ def test_nesterov_needs_momentum_and_no_dampening(composer: Composer) -> None:
     assert settings(composer, *given, "optimizer.momentum=0.9", "optimizer.dampening=0").optimizer.arguments["nesterov"]
 
 
+def test_an_empty_mapping_may_stand_where_the_files_have_one_or_nothing(composer: Composer) -> None:
+    of_torch = ["dataset=torch", "dataset.target=torchvision.datasets.MNIST", "dataset.arguments={}"]
+    with pytest.raises(ConfigError) as caught:  # of the class, not of the mapping
+        settings(composer, *of_torch)
+    assert "changes nothing" not in str(caught.value)
+    with pytest.raises(ConfigError, match="zzz is not a key of train"):
+        settings(composer, "+train.zzz={}")
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -457,6 +466,13 @@ def test_nesterov_needs_momentum_and_no_dampening(composer: Composer) -> None:
         ("seed=18446744073709551616", "integers go up to 2^64 - 1"),
         ("dataset.seed=-99999999999999999999999", "integers go up to 2^64 - 1"),
         ("device.threads=100000", "at most 1,024"),
+        ("dataset/domains/sine=sinusoid dataset=mixture", "a command line cannot add a dataset to a mixture"),
+        ("+dataset/domains=glyphs dataset=mixture", "a command line cannot add a dataset to a mixture"),
+        ("optimizer/lr=0.1", "there is no group of files optimizer/lr. A choice of a file is group=name"),
+        ("algorithm/inner={a:1}", "A key has points: algorithm.inner."),
+        ("dataset.domains={} dataset=mixture", "dataset.domains={} changes nothing: a mapping is added to the one"),
+        ("optimizer={}", "To take one of its keys out, write ~optimizer.NAME."),
+        ("+train={}", "train={} changes nothing"),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_write(composer: Composer, override: str, said: str) -> None:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from hydra.core.override_parser.types import Glob, Override, OverrideType
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
 
+from metaexp.config.classes.domains import HOW_TO_ADD
 from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.command_line.inner_sweeps import holds_sweep
 from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, is_of_hydra, packaged_key, quote_home
@@ -24,10 +24,6 @@ from metaexp.core.extras import install_command
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.run.dir", "hydra.sweep.dir")
 _ALLOWED_GROUPS = ("hydra/launcher", "hydra/sweeper")
 
-IN_NO_FILE = (
-    "model.weights", "model.weights_partial", "model.weights_sha256", "tags", "notes", "train.n_tasks", "train.profile",
-)  # fmt: skip
-"""Keys that every configuration may have, and that no file needs to name."""
 _GROUPS = (
     "algorithm", "dataset", "model", "task", "optimizer", "schedule", "clip", "device", "tracker", "paths",
     "experiment", "debug",
@@ -93,58 +89,6 @@ def sort_overrides(overrides: Sequence[str], loader: ConfigLoaderImpl) -> Sorted
         problems,
         frozenset(broken),
     )
-
-
-def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], list[str]]:
-    """Set values in a configuration, in place, whether or not their keys exist. The check knows which keys should.
-
-    Args:
-        values: The overrides.
-        config: The configuration.
-
-    Returns:
-        The problems found, and sentences about keys that exist in no file. The latter matter only where the check
-        finds nothing wrong with the keys.
-    """
-    problems: list[str] = []
-    absent: list[str] = []
-    are_there = all(_exists(config, value.key_or_group) for value in values)
-    open_tables = frozenset() if are_there else _open_tables(config)
-    for value in values:
-        key, line = value.key_or_group, (value.input_line or "").lstrip("+")
-        exists = _exists(config, key)
-        if value.is_delete() and not exists:
-            problems.append(f"{line}: there is no {key} to take out.")
-        elif value.is_add() and exists:
-            problems.append(f"+{line}: {key} is there already; write {line}, without the plus.")
-        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists or _is_open(key, open_tables)):
-            absent.append(f"{line}: the files have no {key}; write +{line} to add it.")
-        if value.is_delete() and not exists:
-            continue
-        change = value if value.is_delete() else replace(value, type=OverrideType.FORCE_ADD)
-        try:
-            ConfigLoaderImpl._apply_overrides_to_config([change], config)
-        except HydraException as error:
-            problems.append(f"{value.input_line}: {first_line(error.__cause__ or error).rstrip('.')}.")
-    return problems, absent
-
-
-def _open_tables(config: DictConfig) -> frozenset[str]:
-    """The keys of nodes that the files leave as an empty mapping, for names that no file knows, such as arguments."""
-    raw = OmegaConf.to_container(config, resolve=False)
-    nodes = raw.items() if isinstance(raw, dict) else ()
-    return frozenset(
-        f"{section!s}.{key!s}"
-        for section, node in nodes
-        if isinstance(node, dict) and "_target_" in node
-        for key, value in node.items()
-        if value == {}
-    )
-
-
-def _is_open(key: str, open_tables: frozenset[str]) -> bool:
-    """Whether a key may be given that is in no file."""
-    return key in IN_NO_FILE or any(key.startswith(f"{table}.") for table in open_tables)
 
 
 def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
@@ -215,7 +159,19 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     if key == "search" or key.startswith("search."):
         return f"{line} is about a search, which is many runs; use it with metaexp search."
     problem = _hydra_problem(override, line) if is_of_hydra(line) else None
+    if problem is None and "/" in key and not loader.repository.group_exists(key):
+        return _slash_problem(key, line)
     return _group_problem(override, loader) if problem is None and is_group(override, loader) else problem
+
+
+def _slash_problem(key: str, line: str) -> str:
+    """Why a key with a slash, which is for groups of files, names none."""
+    if f"{key}/".startswith("dataset/domains/"):
+        return f"{line}: a command line cannot add a dataset to a mixture. {HOW_TO_ADD}"
+    return (
+        f"{line}: there is no group of files {key}. A choice of a file is group=name, such as algorithm=maml. A key "
+        f"has points: {key.replace('/', '.')}."
+    )
 
 
 def _hydra_problem(override: Override, line: str) -> str | None:
@@ -288,12 +244,3 @@ def _changes_nothing(override: Override) -> bool:
 def _is_choice(override: Override, loader: ConfigLoaderImpl) -> bool:
     """Whether an override is for Hydra itself: a file of a group, or a value in Hydra's own section."""
     return is_group(override, loader) or override.key_or_group.startswith("hydra")
-
-
-def _exists(config: DictConfig, key: str) -> bool:
-    node: Any = config
-    for part in key.split("."):
-        if not isinstance(node, DictConfig) or part not in node.keys():  # noqa: SIM118 - `in node` is false for ???
-            return False
-        node = node._get_node(part)
-    return True

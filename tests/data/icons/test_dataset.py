@@ -193,7 +193,7 @@ def test_one_command_goes_from_the_archive_to_a_test_accuracy(
     listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than this run
-    small = "train.steps=1 train.eval_episodes=1 eval.episodes=2 task.n_way=2 task.n_query=2 tracker={} device=cpu"
+    small = "train.steps=1 train.eval_episodes=1 eval.episodes=2 task.n_way=2 task.n_query=2 tracker=files device=cpu"
     where = [f"paths.data={listed}", f"paths.outputs={tmp_path / 'outputs'}"]
     wanted = ["algorithm=proto_net", "dataset=icons", "dataset.designers=10"]
     ended = run_main(["train", *wanted, *small.split(), *where], tmp_path)
