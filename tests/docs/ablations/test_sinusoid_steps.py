@@ -105,6 +105,21 @@ def test_what_the_page_says_of_the_pre_trained_network_is_true(found: dict[str, 
     assert {after[n]["far"] for after in seeds for n in after} == {0}
 
 
+def test_what_the_page_says_of_long_pre_training_is_true() -> None:
+    lowest, rises, at_five = [], [], []
+    for path in sorted((ROOT / "docs" / "results").glob("fine_tune_sinusoid*/metrics.jsonl")):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        errors = {line["step"]: line["val/mse"] for line in lines if "val/mse" in line}
+        assert max(errors) == 70_000
+        lowest.append(min(errors, key=errors.__getitem__))
+        rises.append(errors[70_000] / min(errors.values()) - 1)
+        if not path.parent.name.startswith(("fine_tune_sinusoid_10shot", "fine_tune_sinusoid_20shot")):
+            at_five.append(min(errors.values()))
+    assert (len(lowest), min(lowest), max(lowest)) == (14, 4000, 18_000)
+    assert (round(100 * min(rises)), round(100 * max(rises))) == (5, 14)
+    assert (len(at_five), f"{min(at_five):.2f}", f"{max(at_five):.2f}") == (8, "2.26", "2.46")
+
+
 def test_tasks_that_are_not_finite_are_counted_and_the_median_is_right(steps: ModuleType) -> None:
     of_all = steps.summary([math.nan, 0.1, 0.3, 0.2, math.inf, 200.0, 0.4])
     assert (of_all["mean"], of_all["far"], of_all["median"]) == (None, 3, 0.4)
