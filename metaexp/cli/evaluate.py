@@ -16,6 +16,7 @@ from metaexp.core.terminal_text import make_console, print_phase
 from metaexp.results.display.next_steps import format_next, step
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import existing
+from metaexp.run.integrity import check_config
 from metaexp.sweep.expand import expand
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def _is_run(folder: Path) -> bool:
 
 
 def _evaluate_one(path: Path, overrides: list[str], options: EvaluateOptions) -> int:
-    revise(*existing(path).read_config(), overrides, options.config_dir)  # reports problems before torch is imported
+    config, choices = existing(path).read_config()
+    check_config(path, config)
+    revise(config, choices, overrides, options.config_dir)  # reports problems before torch is imported
 
     print_phase("loading torch")
     from metaexp.results.display.terminal import print_evaluation

@@ -115,13 +115,13 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except RunFolderError:
         raise
     except Exception as error:  # errors of YAML have no common base class
-        raise RunFolderError(explain_unreadable(path, error)) from error
+        raise RunFolderError(f"{explain_unreadable(path, error)} Restore it.") from error
     if not isinstance(found, dict):
-        raise RunFolderError(f"{path} cannot be read: it has no keys.")
+        raise RunFolderError(f"{path} cannot be read: it has no keys. Restore it.")
     try:
         check_nested_numbers(found)
     except FaultError as fault:
-        raise RunFolderError(f"{path}: {fault}") from fault
+        raise RunFolderError(f"{path}: {fault} Restore it.") from fault
     return {str(key): value for key, value in found.items()}
 
 

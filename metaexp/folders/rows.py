@@ -269,7 +269,7 @@ def read_report(path: Path) -> Report:
     except FileNotFoundError:
         return Report("", False, None, {})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-        raise RunFolderError(f"{file} is damaged: {type(error).__name__}: {str(error)[:80]}.") from error
+        raise RunFolderError(f"{file} is damaged: {type(error).__name__}: {str(error)[:80]}. Restore it.") from error
 
 
 def _format_time(text: str | None) -> str | None:

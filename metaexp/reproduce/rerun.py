@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.accelerators import why_missing
 from metaexp.config.compose import Composer
-from metaexp.config.identity import config_hash, numeric_part
+from metaexp.config.identity import config_hash, format_changed_keys, numeric_part
 from metaexp.config.initial_weights import check_digest, digest_of, weights_file
 from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
@@ -137,7 +137,8 @@ def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
     if config_hash(config) != config_hash(record.config):
         raise RunFolderError(
             f"{run}/config.yaml is not the configuration that {RECORD_FILE} has (hash {config_hash(config)[:12]}, "
-            f"there {config_hash(record.config)[:12]}): one of them was changed after the run."
+            f"there {config_hash(record.config)[:12]}): it was changed after the run, or is of another one "
+            f"({format_changed_keys(record.config, config)}). Restore it."
         )
     if record.parent is not None and record.parent.not_from_start:
         raise ConfigError(

@@ -118,7 +118,7 @@ def read_metric(path: Path, score: Score) -> list[float]:
     except FileNotFoundError:
         raise RunFolderError(f"{path} is missing, and {RECORD_FILE} has {score.metric}. Restore it.") from None
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise RunFolderError(f"{path} is damaged: {type(error).__name__} {error}.") from error
+        raise RunFolderError(f"{path} is damaged: {type(error).__name__} {error}. Restore it.") from error
     mean = sum(values) / max(len(values), 1)
     if len(values) != score.n_episodes or not abs(mean - score.mean) <= 1e-6 * (1 + abs(score.mean)):
         raise RunFolderError(f"the mean of {score.metric} in {path.name} is not that of {RECORD_FILE}.")
@@ -210,7 +210,7 @@ def read_episodes(path: Path) -> list[list[float]]:
     except FileNotFoundError:
         raise RunFolderError(f"{path} is missing: the run was not tested.") from None
     except (ValueError, csv.Error) as error:
-        raise RunFolderError(f"{path} is damaged: {error}.") from error
+        raise RunFolderError(f"{path} is damaged: {error}. Restore it.") from error
     return [list(column) for column in zip(*values, strict=True)]
 
 

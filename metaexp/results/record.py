@@ -262,7 +262,7 @@ def read_record(folder: Path) -> RunRecord:
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise RunFolderError(f"{path} cannot be read as JSON: {error}.") from error
+        raise RunFolderError(f"{path} cannot be read as JSON: {error}. Restore it.") from error
     record = parse_record(content, path)
     if record.test_episodes_sha256 is not None and content.get(DIGEST) is None:  # records had digests before this key
         raise RunFolderError(f"{path} was changed after it was written: key {DIGEST} is missing. Restore it.")

@@ -27,6 +27,7 @@ from metaexp.results.evaluations import EVALUATIONS
 from metaexp.results.job_note import no_record
 from metaexp.results.own_code import CODE
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE, read_record
+from metaexp.run.integrity import check_config
 from metaexp.run.own_options import resume_command
 
 _LEAST_ROOM = 1 << 20
@@ -97,10 +98,11 @@ class RunFolder:
         """Read the settings that were saved.
 
         Raises:
-            RunFolderError: The files cannot be read.
-            ConfigError: The settings were edited, and are wrong now.
+            RunFolderError: The files cannot be read, or were changed after the run.
+            ConfigError: The settings are wrong, such as those of a run without a record that were edited.
         """
         config, choices = self.read_config()
+        check_config(self.path, config)
         return check(config, choices, Purpose.CONTINUE)
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, str]]:

@@ -132,9 +132,9 @@ def _evaluate(
     """The test, what it measured, its episodes if it was made now, and its settings."""
     place = existing(path)
     config, choices = _read_config(place)
+    check_config(path, config)
     settings = revise(config, choices, overrides, config_dir)
     check_idle(config, settings.resolved)
-    check_config(path, config)
     weights = selected(place, config)
     with explain_errors(), use_device(settings.device) as compute:
         dataset = aids.load(settings, compute, display.print_line)
