@@ -12,8 +12,9 @@ from metaexp.config.compose import Composer
 from metaexp.config.revise import check_idle, revise
 from metaexp.core.disk.nearest import format_nearest_path
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
-from metaexp.core.terminal_text import make_console, print_phase
+from metaexp.core.terminal_text import make_console, print_phase, print_text
 from metaexp.results.display.next_steps import format_next, step
+from metaexp.results.job_note import format_removed
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import existing
 from metaexp.run.integrity import check_config
@@ -155,10 +156,11 @@ def _evaluate_all(places: Sequence[Path], changes: Sequence[list[str]], options:
 
 
 def _finished_runs(places: Sequence[Path]) -> list[Path]:
-    """The completed runs in or below some folders. Runs below a folder that are not completed are skipped."""
+    """The completed runs in or below some folders. Other runs below a folder are skipped; removed ones are named."""
     found: list[Path] = []
+    removed: list[Path] = []
     for place in places:
-        below = run_folders([place])
+        below = run_folders([place], removed=removed)
         if below == [place]:
             found.append(place)  # given by itself, so an error says what is wrong with it
             continue
@@ -169,6 +171,8 @@ def _finished_runs(places: Sequence[Path]) -> list[Path]:
                 is_completed = False
             if is_completed:
                 found.append(folder)
+    if removed:
+        print_text(f"left out: {format_removed(removed)}", flush=True)
     if not found:
         raise RunFolderError(f"{', '.join(map(str, places))}: no run in there is completed. `metaexp ls` lists them.")
     return list(dict.fromkeys(found))

@@ -70,17 +70,17 @@ class _Page:
         """
         for name, folder in runs:
             if name in self._planned:
-                self._leave_out(name, RunFolderError(f"another run has this name; rename {folder}"))
+                self.leave_out(name, RunFolderError(f"another run has this name; rename {folder}"))
                 continue
             try:
                 self._planned[name] = [plan_test(folder, (), self._n_episodes)]
             except MetaexpError as error:
-                self._leave_out(name, error)
+                self.leave_out(name, error)
                 continue
             try:
                 self._planned[name] += plan_later_tests(folder, (), self._n_episodes)
             except MetaexpError as error:
-                self._leave_out(f"later tests of {name}", error)
+                self.leave_out(f"later tests of {name}", error)
         for name, tests in self._planned.items():
             for test in tests:
                 title = f"{name}, tested with {' '.join(test.changes)}" if test.changes else name
@@ -99,7 +99,7 @@ class _Page:
             if not planned.changes:
                 check_numbers(planned.folder, planned.whole)
         except MetaexpError as error:
-            self._leave_out(title, error)
+            self.leave_out(title, error)
             return
         self._found[title] = again
         when = f"before, on {found.evaluation.finished[:10]}" if found.is_recalled else "again"
@@ -123,7 +123,7 @@ class _Page:
                 else:
                     raise RunFolderError("its run was left out.")
             except MetaexpError as error:
-                self._leave_out(title, error)
+                self.leave_out(title, error)
                 continue
             self.entries.append(
                 Entry(
@@ -137,7 +137,13 @@ class _Page:
         address = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
         return Place(str(folder), address, gives(record, self._composer))
 
-    def _leave_out(self, title: str, error: MetaexpError) -> None:
+    def leave_out(self, title: str, error: MetaexpError) -> None:
+        """Leave a run out, and print why.
+
+        Args:
+            title: What the page calls it.
+            error: Why.
+        """
         self.left_out.append(LeftOut(title, first_line(error)))
         print_text(f"left out: {title}: {self.left_out[-1].reason}", flush=True)
 
@@ -151,7 +157,10 @@ def main(arguments: Sequence[str]) -> int:
     own = use_own_files(None, options.trust)
     print_origin(own)
     page = _Page(output, Composer(own.config_dir), options.episodes)
-    wanted = page.plan(_runs(options.runs))  # a wrong path is reported before anything is evaluated
+    runs, removed = _runs(options.runs)
+    for folder in removed:
+        page.leave_out(folder.name, RunFolderError("was removed, with its folder"))
+    wanted = page.plan(runs)  # a wrong path is reported before anything is evaluated
     ended: list[WantedTest] = []
 
     def note(test: WantedTest, found: Retested | MetaexpError) -> None:
@@ -200,14 +209,15 @@ def _configuration(record: RunRecord) -> str:
     return f"{settings} {code} {record.data_hash} {record.parent is not None}"
 
 
-def _runs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Names and folders of the runs in or below some paths, found as ``metaexp compare`` finds them, each once."""
+def _runs(paths: Sequence[Path]) -> tuple[list[tuple[str, Path]], list[Path]]:
+    """Names and folders of the runs in or below some paths, as ``metaexp compare`` finds them; removed folders."""
     found: dict[Path, tuple[str, Path]] = {}
+    removed: list[Path] = []
     for path in paths:
-        for folder in run_folders([path]):
+        for folder in run_folders([path], removed=removed):
             name = folder.resolve().name if folder == path else folder.relative_to(path).as_posix()
             found.setdefault(folder.resolve(), (name, folder))
-    return list(found.values())
+    return list(found.values()), removed
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from metaexp.core.terminal_text import align_columns, plain, wrap_lines
 from metaexp.folders.find import Found, find, jobs, kind_of
 from metaexp.folders.rows import Row, format_reason, has_value, row_of, value_of
 from metaexp.results.display.wording import NOTHING
+from metaexp.results.job_note import format_removed, removed_jobs
 
 _SECONDS_WITHOUT_PROGRESS = 0.7
 _MOST_REASONS = 10
@@ -68,7 +69,8 @@ def _order(value: Any) -> tuple[int, float, str]:
 def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) -> str:
     """Format rows as aligned lines, with the folder at the end of each, and a line that sums them up.
 
-    Lines after these say why runs failed or are damaged, where the column of results has no room for it.
+    Lines after these name jobs that were removed from the sweeps of the others, and say why runs failed or are damaged,
+    where the column of results has no room for it.
 
     Args:
         rows: The rows.
@@ -83,7 +85,8 @@ def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) 
          *(format_setting(value_of(row, key)) if has_value(row, key) else NOTHING for key in more), str(row.found.path)]
         for row in rows
     ]  # fmt: skip
-    return "\n".join([*format_columns([head, *cells], right=(2,)), _format_sum(rows), *_format_reasons(rows)])
+    ends = [_format_sum(rows), *_format_removed(rows), *_format_reasons(rows)]
+    return "\n".join([*format_columns([head, *cells], right=(2,)), *ends])
 
 
 def format_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -102,6 +105,13 @@ def _format_sum(rows: Sequence[Row]) -> str:
         n = sum(row.found.kind == kind for row in rows)
         parts += [f"{n} {kind if n == 1 else many}"] if n else []
     return f"{', '.join(parts)}, {format_size(sum(row.facts['size'] for row in rows))}"
+
+
+def _format_removed(rows: Sequence[Row]) -> list[str]:
+    """A line for each sweep or search of which jobs are listed and others were removed."""
+    owners = dict.fromkeys(row.found.owner for row in rows if row.found.owner is not None)
+    found = [(owner, format_removed(removed_jobs(owner))) for owner in owners]
+    return [wrap_lines(plain(f"{owner}: {line}")) for owner, line in found if line]
 
 
 def _format_reasons(rows: Sequence[Row]) -> list[str]:

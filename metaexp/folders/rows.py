@@ -18,6 +18,7 @@ from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs, size_of
 from metaexp.folders.state import STATES, RunState, State, is_in_use, read_run, steps_done
 from metaexp.results.display.wording import NOTHING, format_score, format_task
+from metaexp.results.job_note import removed_jobs
 from metaexp.results.record import Score, Task
 from metaexp.search.files import REPORT_FILE
 from metaexp.sweep.decide import duplicates
@@ -112,6 +113,8 @@ def owner_row(found: Found) -> Row:
     else:
         state, result, error = _sweep_state(found.path, states, in_use=in_use)
         what = counted(len(inner), "job")
+    if removed := removed_jobs(found.path):
+        what += f", {len(removed):,} removed"
     facts["state"] = state
     return Row(found, state, facts, {}, result, what, error)
 

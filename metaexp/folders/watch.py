@@ -19,6 +19,7 @@ from metaexp.folders.rows import format_reason
 from metaexp.folders.state import STATES, RunState, is_in_use, read_run, steps_done
 from metaexp.results.display.next_steps import format_next, step
 from metaexp.results.display.wording import NOTHING, format_score, format_time, format_value
+from metaexp.results.job_note import removed_jobs
 from metaexp.results.job_state import LOG_FILE
 from metaexp.results.progress_file import Progress, read_progress
 from metaexp.results.record import FROZEN_FILE
@@ -200,6 +201,8 @@ def format_sum(found: Found, look: Look) -> str:
     tally = Counter(line.state for line in look.lines if not line.phase.startswith("as job"))
     parts = [f"{tally[state]} {state}" for state in reversed(STATES) if tally[state]]
     parts += [f"{repeated} the same as others"] if repeated else []
+    removed = [] if found.kind == "run" else removed_jobs(found.path)
+    parts += [f"{len(removed):,} removed"] if removed else []
     parts += [format_left(look.seconds_left)] if look.in_use else []
     idle = "" if look.in_use or tally["completed"] == tally.total() else "; no process works on it"
     return f"{found.path}: {', '.join(parts) or 'no jobs yet'}{idle}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from metaexp.core.counted import counted
+from metaexp.core.counted import agreeing, counted, listed
 from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.disk.locks import is_file_locked
 from metaexp.core.disk.nearest import is_there, not_a_run
@@ -22,6 +23,8 @@ FROZEN_FILE = "frozen.json"
 """The file that a sweep writes into the folder of each job before any begins."""
 SWEEP_FILE = "sweep.json"
 """The file in the folder of a sweep that names its jobs."""
+REPORT_FILE = "search.json"
+"""The file in the folder of a search that names its trials."""
 STATE_FILE = "job_state.json"
 LOCK_FILE = ".claim"
 _MOST_NAMES = 1000
@@ -103,18 +106,37 @@ def why_no_record(folder: Path) -> str:
 
 
 def removed_jobs(sweep: Path) -> list[Path]:
-    """Return the folders of those jobs of a sweep that are not there any more.
+    """Return the folders of those jobs of a sweep, or trials of a search, that are not there any more.
 
     Args:
-        sweep: The folder of the sweep. That of a search, or of an earlier version, does not name its jobs.
+        sweep: The folder of the sweep or search. That of an earlier version does not name its jobs, and a search names
+            its trials once it has ended or was stopped.
     """
+    names = _read(sweep / SWEEP_FILE, lambda content: content["jobs"])
+    names = names or _read(sweep / REPORT_FILE, lambda content: [trial["folder"] for trial in content["trials"]])
+    named = [name for name in names if isinstance(name, str) and name and Path(name).name == name]
+    return [sweep / name for name in dict.fromkeys(named) if not is_there(sweep / name)]
+
+
+def _read(file: Path, names: Callable[[Any], Iterable[Any]]) -> list[Any]:
+    """The names in a JSON file; none if it is not there, or is damaged."""
     try:
-        names = json.loads(read_regular(sweep / SWEEP_FILE, _MOST_OF_SWEEP))["jobs"]
-        names = [*names]
+        return [*names(json.loads(read_regular(file, _MOST_OF_SWEEP)))]
     except (OSError, ValueError, LookupError, TypeError, RecursionError, RunFolderError):
         return []
-    named = [name for name in names if isinstance(name, str) and name and Path(name).name == name]
-    return [sweep / name for name in named if not is_there(sweep / name)]
+
+
+def format_removed(removed: Sequence[Path]) -> str:
+    """Return ``2 runs were removed, with their folders: 001-maml, 004-maml``; an empty text for none.
+
+    Args:
+        removed: The folders that were removed.
+    """
+    if not removed:
+        return ""
+    folders = "its folder" if len(removed) == 1 else "their folders"
+    count = f"{counted(len(removed), 'run')} {agreeing(len(removed), 'was')}"
+    return f"{count} removed, with {folders}: {listed([path.name for path in removed], 5)}"
 
 
 def no_record(folder: Path, file: str = RECORD_FILE) -> RunFolderError:

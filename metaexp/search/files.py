@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from metaexp.core.errors import RunFolderError
+from metaexp.results.job_note import REPORT_FILE as REPORT_FILE
 from metaexp.results.record import FROZEN_FILE
 
-REPORT_FILE = "search.json"
 STUDY_JOURNAL = "study.journal"
 STUDY_DATABASE = "study.db"
 

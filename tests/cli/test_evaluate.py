@@ -59,6 +59,14 @@ def test_each_run_of_a_folder_is_tested_with_each_combination(runs: Path, capsys
     assert "  metaexp compare runs --evaluations  # which is better on each task" in out
 
 
+def test_a_removed_job_of_a_sweep_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "sweep.json").write_text(json.dumps({"jobs": {"small": "", "gone": ""}}))
+    assert main(["evaluate", str(runs), "task.k_shot=3"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("left out: 1 run was removed, with its folder: gone\n")
+    assert "3 of 3: runs/small task.k_shot=3" in out
+
+
 def test_several_runs_are_given_one_by_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(runs / "seed0"), str(runs / "small"), "task.k_shot=3"]) == 0
     assert kept(runs / "seed0") == kept(runs / "small") == [["task.k_shot=3"]]

@@ -52,8 +52,10 @@ def runs(tmp_path: Path) -> Path:
 def test_only_runs_whose_weights_give_their_number_are_on_the_page(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (runs / "sweep.json").write_text('{"jobs": {"good": "", "gone": ""}}')
     assert main(["leaderboard", str(runs), "--output", str(tmp_path / "page.html")]) == 0
     said = capsys.readouterr().out
+    assert "left out: gone: was removed, with its folder" in said
     assert re.search("^measured (again|before, on [0-9-]+): good$", said, re.MULTILINE)  # two have these weights
     assert "left out: claims more: its weights give 2.6" in said
     assert "its record says 1.5" in said
@@ -62,6 +64,7 @@ def test_only_runs_whose_weights_give_their_number_are_on_the_page(
     assert page.index("<strong>claims more</strong>: ") < page.index("<strong>without weights</strong>: ")
     assert said.index("left out: without weights") < said.index("left out: claims more")
     assert 'href="runs/good/checkpoints/best.safetensors"' in page
+    assert "<strong>gone</strong>: was removed, with its folder" in page
     assert page.index("<strong>good") < page.index("Left out") < page.index("<strong>claims more")
     assert not (runs / "good" / "evaluations").exists()
 

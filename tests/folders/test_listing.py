@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -64,6 +65,35 @@ def test_jobs_and_trials_are_listed_with_jobs_with_a_filter_and_for_their_own_fo
     assert len(listed(capsys, "algorithm=maml")) == 7
     assert len(listed(capsys, "outputs/sweeps/seeds")) == 3
     assert len(listed(capsys, "outputs/sweeps")) == 1
+
+
+@pytest.mark.parametrize(("owner", "kind"), [("sweeps/seeds", "2 jobs"), ("searches/rates", "1 trial")])
+def test_removed_jobs_and_trials_are_counted_and_named(
+    outputs: Path, capsys: pytest.CaptureFixture[str], owner: str, kind: str
+) -> None:
+    place = outputs / owner
+    name = "000-maml-glyphs-seed0"
+    said = f"{place}: 1 run was removed, with its folder: {name}"
+    texts = {
+        ("ls",): f"{kind}, 1 removed ",
+        ("ls", str(place)): said,
+        ("show", str(place)): said,
+        ("watch", "--once", str(place)): ", 1 removed",
+    }
+    for words in texts:
+        assert main(list(words)) == 0
+        assert "removed" not in capsys.readouterr().out
+    shutil.rmtree(place / name)
+    for words, text in texts.items():
+        assert main(list(words)) == 0
+        assert text in capsys.readouterr().out
+    for folder in place.glob("00*"):
+        shutil.rmtree(folder)
+    for words in list(texts)[1:]:
+        assert main(list(words)) == 0
+        assert " removed" in capsys.readouterr().out
+    assert main(["ls", str(outputs), "--folders"]) == 0
+    assert str(place) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ from metaexp.results import job_note
 from metaexp.results.job_note import (
     FROZEN_FILE,
     LOCK_FILE,
+    REPORT_FILE,
     STATE_FILE,
     SWEEP_FILE,
     Note,
+    format_removed,
     no_record,
     removed_jobs,
     why_no_record,
@@ -144,6 +146,25 @@ def test_a_job_whose_folder_was_removed_is_left_out_by_its_name(job: Path, where
     shutil.rmtree(job)
     with pytest.raises(RunFolderError, match="has no run any more: 2 jobs were removed, such as 003-maml"):
         gather([place])
+
+
+def test_a_trial_whose_folder_was_removed_is_left_out_by_its_name(job: Path) -> None:
+    search = job.parent
+    (search / SWEEP_FILE).write_text(json.dumps({"jobs": {}}))
+    trials = [{"number": 0, "folder": name} for name in (job.name, "001-gone", "001-gone", None, "../x")]
+    (search / REPORT_FILE).write_text(json.dumps({"trials": trials}))
+    assert removed_jobs(search) == [search / "001-gone"]
+    found = {item.name: item.reason for item in gather([search]).left_out}
+    assert found == {job.name: "has not begun", "001-gone": "was removed, with its folder"}
+    for damaged in ("[]", '{"trials": 3}', '{"trials": [3]}', '{"trials": [{}]}', "{"):
+        (search / REPORT_FILE).write_text(damaged)
+        assert removed_jobs(search) == []
+
+
+def test_removed_runs_are_named_in_one_line() -> None:
+    assert format_removed([]) == ""
+    assert format_removed([Path("a/b")]) == "1 run was removed, with its folder: b"
+    assert format_removed([Path("b"), Path("c")]) == "2 runs were removed, with their folders: b, c"
 
 
 @pytest.mark.parametrize(

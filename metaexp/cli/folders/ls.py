@@ -12,6 +12,7 @@ from metaexp.cli.arguments import Parser, split_keys
 from metaexp.core.terminal_text import print_text
 from metaexp.folders.filters import check_key, parse_filters, passing, unknown_values
 from metaexp.folders.listing import format_rows, list_rows, paths_of, sort_rows, to_json
+from metaexp.results.job_note import format_removed, removed_jobs
 
 _DESCRIPTION = """\
 List runs, sweeps and searches in or below a folder, the newest last: state, size, result and place. With a filter or
@@ -89,6 +90,9 @@ def _is_folder(word: str) -> bool:
 
 def _format_none(places: Sequence[Path], words: Sequence[str]) -> str:
     where = ", ".join(map(str, places or [default_place()]))
+    removed = [folder for place in places for folder in removed_jobs(place)]
+    if removed and len(places) == 1:
+        return f"{where} has no run any more: {format_removed(removed)}"
     if words:
         return f"no run in {where} has {' '.join(words)}; `metaexp ls` without filters lists all"
     return f"no run, sweep or search in {where}; `metaexp train` makes one"
