@@ -42,6 +42,8 @@ def required_sample(first: Row, second: Row, level: float) -> RequiredSample | N
     part, n_episodes = Part(*map(float, difference_variances(first, second)[-1].difference)), first.n_episodes
     residual = sum(float(row.residual) / row.n_runs for row in (first, second)) / n_episodes
     n_runs = min(first.n_runs, second.n_runs)
+    # The means of few runs can be closer by chance than their residual lets them be. Other runs would not be.
+    spread_of_runs = max(part.over_runs, residual)
 
     def shows(variance: Part, episodes: int) -> bool:
         margin = math.sqrt(variance.squared_margin(level, episodes))
@@ -49,11 +51,11 @@ def required_sample(first: Row, second: Row, level: float) -> RequiredSample | N
 
     def with_episodes(episodes: int) -> bool:
         share = n_episodes / episodes
-        over_runs = max(part.over_runs - residual * (1.0 - share), 0.0)
+        over_runs = spread_of_runs - residual * (1.0 - share)
         return shows(Part(part.over_episodes * share, over_runs, part.degrees_of_freedom), episodes)
 
     def with_seeds(seeds: int) -> bool:
-        over_runs = part.over_runs * n_runs / seeds
+        over_runs = spread_of_runs * n_runs / seeds
         return shows(Part(part.over_episodes, over_runs, 2.0 * (seeds - 1)), n_episodes)
 
     if part.over_episodes + part.over_runs <= NO_SPREAD * distance**2:

@@ -253,6 +253,24 @@ def test_more_seeds_are_recommended_where_episodes_cannot_decide() -> None:
     assert 4 <= near.seeds < nearer.seeds / 2
 
 
+@pytest.mark.parametrize("gap", [0.0004, 0.004])
+def test_runs_that_are_close_by_chance_do_not_make_a_few_more_episodes_enough(gap: float) -> None:
+    """Two seeds each, whose means are equal, and 50 noisy episodes: the difference is far below the noise."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal((4, 50))
+    noise -= noise.mean(1, keepdims=True)
+    first, second = 0.5 + gap + noise[:2], 0.5 + noise[2:]
+    found = required_sample(summarise(first), summarise(second), LEVEL)
+    assert found is not None
+    standard_error = math.sqrt(2 * 0.1**2 / 2 / 50)
+    least = 50 * (2.8 * standard_error / gap) ** 2
+    assert found.episodes is None or found.episodes > least / 3
+    assert found.seeds is None or found.seeds > 2 * (2.8 * standard_error / gap) ** 2 / 3
+    many = required_sample(summarise(first + 0.3), summarise(second), LEVEL)
+    assert many is not None
+    assert many.seeds is not None
+    assert many.seeds <= 4, "a large difference needs few"
+
+
 def test_no_sample_shows_no_difference() -> None:
     first, second = rows(3, gap=0.0)
     level = second + (first.mean() - second.mean())
