@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from numbers import Real
 from typing import Any
 
@@ -14,8 +13,8 @@ from metaexp.config.classes.make import make
 from metaexp.config.classes.methods import call_problem
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
+from metaexp.core.nested import to_json
 from metaexp.machine.device import Compute
-from metaexp.run.state import plain_state
 
 
 def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
@@ -88,27 +87,22 @@ def refuse_unwritable(optimizer: torch.optim.Optimizer) -> None:
     slots = whole["state"]
     bad = [str(key) for key, values in slots.items() if not (isinstance(key, int) and isinstance(values, dict))]
     if not bad:
-        state = plain_state(optimizer)
-        found = [*state["groups"], *state["slots"].values()]
-        bad = sorted({str(key) for values in found for key, value in values.items() if not _is_writable(value)})
+        found = [*whole["param_groups"], *slots.values()]
+        bad = sorted({str(key) for values in found for key, value in values.items() if not _is_writable(key, value)})
     if bad:
         raise ConfigError(
             f"optimizer: {type(optimizer).__name__} keeps {bad[0]} in its state, which no checkpoint can "
-            "hold. Keep tensors, numbers and texts there, for each parameter and under names of their own. Keys of a "
-            "dictionary must be texts."
+            "hold. Keep tensors, numbers and texts there, and lists, tuples and dicts of them, for each parameter and "
+            "under names of their own."
         )
 
 
-def _is_writable(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError, RecursionError):  # ValueError: it contains itself
+def _is_writable(key: Any, value: Any) -> bool:
+    """Whether a checkpoint can hold a value, and a resumed run has exactly that."""
+    if not isinstance(key, str):
         return False
-    return _has_text_keys(value)
-
-
-def _has_text_keys(value: Any) -> bool:
-    """Whether all dictionaries in ``value`` have texts as keys: JSON makes one of every other key."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _has_text_keys(item) for key, item in value.items())
-    return not isinstance(value, (list, tuple)) or all(map(_has_text_keys, value))
+    try:
+        to_json(value, lambda item: "" if isinstance(item, Tensor) and item.layout == torch.strided else None)
+    except (TypeError, RecursionError):
+        return False
+    return True

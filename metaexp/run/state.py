@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.counted import listed
 from metaexp.core.errors import RunFolderError
+from metaexp.core.nested import from_json, to_json
 from metaexp.models.base import not_persistent, weights_of
 from metaexp.run.side_effects.not_saved import not_saved, note_not_saved
 
@@ -51,13 +53,14 @@ class TrainState:
     unvalidated: bool = False
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all tensors by name: ``weights/...``, ``best/...`` and ``optimizer/<parameter>/...``."""
+        """Return all tensors by name: ``weights/...``, ``best/...``, ``optimizer/<parameter>/...``, ``nested/...``."""
         named = {f"weights/{name}": t for name, t in weights_of(self.algorithm).items()}
         if self.best is not None:
             named |= {f"best/{name}": t for name, t in self.best.weights.items()}
         if self.optimizer is not None:
             for index, slots in self.optimizer.state_dict()["state"].items():
                 named |= {f"optimizer/{index}/{key}": t for key, t in slots.items() if isinstance(t, Tensor)}
+            plain_state(self.optimizer, named)
         return named
 
     def values(self) -> dict[str, Any]:
@@ -86,7 +89,7 @@ class TrainState:
         device = next(iter(weights_of(self.algorithm).values())).device if weights_of(self.algorithm) else None
         load_weights(self.algorithm, _under("weights/", tensors))
         if self.optimizer is not None:
-            _restore_optimizer(self.optimizer, _under("optimizer/", tensors), values["optimizer"])
+            _restore_optimizer(self.optimizer, tensors, values["optimizer"])
         self.step = values["step"]
         self.losses = list(values["losses"])
         self.gradient_norms = list(values["gradient_norms"])
@@ -146,6 +149,8 @@ def _fits(own: Tensor, saved: Tensor | None) -> bool:
     return saved is not None and saved.shape == own.shape
 
 
+_NESTED = "nested/"
+"""How the names of those tensors of an optimiser begin that are in containers or groups."""
 _OF_ONE_MACHINE = ("params", "fused")
 """What a group of parameters has from this process: its parameters, and how its device computes the step."""
 
@@ -154,36 +159,88 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def plain_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the state of an optimiser that is not a tensor: some have counters in their state or groups."""
+def plain_state(optimizer: torch.optim.Optimizer, nested: dict[str, Tensor] | None = None) -> dict[str, Any]:
+    """Return the state of an optimiser that is not a tensor of a parameter: some have counters, or lists of tensors.
+
+    Args:
+        optimizer: The optimiser.
+        nested: Gets the tensors in lists, tuples, dicts and groups, under names that the result refers to.
+
+    Raises:
+        TypeError: It keeps what no checkpoint can hold; see :func:`metaexp.core.nested.to_json`.
+        RecursionError: It keeps a container that contains itself.
+    """
+    found: dict[str, Tensor] = {}
+
+    def name(value: Any) -> str | None:
+        if not isinstance(value, Tensor):
+            return None
+        key = f"{_NESTED}{len(found)}"
+        found[key] = value
+        return key
+
     state = optimizer.state_dict()
-    return {
-        "groups": [{key: v for key, v in group.items() if key != "params"} for group in state["param_groups"]],
+    plain = {
+        "groups": [
+            {key: to_json(v, name) for key, v in group.items() if key != "params"} for group in state["param_groups"]
+        ],
         "slots": {
-            str(index): {key: v for key, v in slots.items() if not isinstance(v, Tensor)}
+            str(index): {key: to_json(v, name) for key, v in slots.items() if not isinstance(v, Tensor)}
             for index, slots in state["state"].items()
         },
     }
+    if nested is not None:
+        nested |= {key: t.detach().clone() for key, t in found.items()}  # safetensors refuses shared memory
+    return plain
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    """Restore an optimiser from the tensors of a checkpoint and what :func:`plain_state` returned."""
     state = optimizer.state_dict()
-    slots: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in plain["slots"].items()}
-    for name, tensor in tensors.items():
+    slots: dict[int, dict[str, Any]] = {
+        int(index): {key: from_json(v, tensors.__getitem__) for key, v in values.items()}
+        for index, values in plain["slots"].items()
+    }
+    for name, tensor in _under("optimizer/", tensors).items():
         index, _, key = name.partition("/")
         slots[int(index)][key] = tensor
-    if len(plain["groups"]) != len(state["param_groups"]) or any(i >= _n_parameters(optimizer) for i in slots):
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if len(plain["groups"]) != len(state["param_groups"]) or any(i >= len(parameters) for i in slots):
         raise RunFolderError("the saved state of the optimiser does not fit: it is of other parameters.")
     groups = [
-        {
-            key: tuple(v) if isinstance(v, list) and not isinstance(group.get(key), list) else v
-            for key, v in saved.items()
-        }
+        {key: _of_group(from_json(v, tensors.__getitem__), group.get(key)) for key, v in saved.items()}
         | {key: group[key] for key in _OF_ONE_MACHINE if key in group}
         for saved, group in zip(plain["groups"], state["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    for number, values in slots.items():
+        _put_exactly(optimizer.state[parameters[number]], values, parameters[number].device)
 
 
-def _n_parameters(optimizer: torch.optim.Optimizer) -> int:
-    return sum(len(group["params"]) for group in optimizer.param_groups)
+def _of_group(value: Any, now: Any) -> Any:
+    """A value of a group: on the device of that of now. Older checkpoints have tuples as lists."""
+    if isinstance(value, list) and isinstance(now, tuple):
+        return tuple(value)
+    return _on(value, now.device) if isinstance(now, Tensor) else value
+
+
+def _put_exactly(held: dict[Any, Any], saved: dict[str, Any], device: torch.device) -> None:
+    """Put back what torch has changed in the state of a parameter: texts, and the types of tensors.
+
+    Args:
+        held: The state of the parameter as torch has loaded it.
+        saved: The state as it was saved.
+        device: That of the parameter.
+    """
+    for key, value in saved.items():
+        loaded = held.get(key)
+        if not isinstance(value, Tensor):
+            if not isinstance(loaded, Tensor):  # of a number torch's own optimisers may have made a tensor
+                held[key] = _on(value, device)
+        elif key != "step" and isinstance(loaded, Tensor) and loaded.dtype != value.dtype:
+            held[key] = value.to(loaded.device)
+
+
+def _on(value: Any, device: torch.device) -> Any:
+    """A nest with its tensors, of any shape, on a device."""
+    return tree_map_only(Tensor, lambda tensor: tensor.to(device), value)

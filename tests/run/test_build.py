@@ -8,10 +8,11 @@ import logging
 import math
 import pathlib
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.optim import Clip, ClipNorm, Constant
 from metaexp.machine.device import Compute
 from metaexp.run.build import Parts, build
+from metaexp.run.checkpoint import read, write
 from metaexp.run.optimizer import make_optimizer
 from metaexp.run.side_effects.unsaved_state import UnsavedState
 from metaexp.run.state import TrainState, copy_weights
@@ -186,6 +188,21 @@ def test_missing_data_are_reported_by_the_dataset(tiny: ModuleType) -> None:
         built(tiny.settings(OUT, dataset={"_target_": "tiny_runs.Missing"}))
 
 
+class Pair(NamedTuple):
+    one: float
+    other: float
+
+
+UNKNOWN: dict[str, object] = {
+    "a set": [{0.5}],
+    "a named tuple": (Pair(0.5, 1.0),),
+    "a default": {"of": defaultdict(list, a=[1])},
+    "a sparse tensor in a list": [torch.eye(2).to_sparse()],
+    "a sparse tensor": torch.eye(2).to_sparse(),
+}
+"""What a checkpoint cannot hold, or not so that a resumed run has it again."""
+
+
 class Own(torch.optim.SGD):
     """Its step is that of SGD, and changes something beside it."""
 
@@ -204,12 +221,8 @@ class Own(torch.optim.SGD):
             self.history.append(1.0)
         elif self.kind == "mean":
             self.mean.add_(1)
-        elif self.kind == "list of tensors":
-            slots["last"] = [parameter.detach().clone()]
-        elif self.kind == "numbers as keys":
-            slots["window"] = [{7: 0.5}]
-        elif self.kind == "group":
-            self.param_groups[0]["rate"] = parameter.detach().clone()
+        elif self.kind in UNKNOWN:
+            slots["last"] = UNKNOWN[self.kind]
         elif self.kind == "saved":
             slots["count"] = slots.get("count", 0) + 1
             slots["mean"] = parameter.detach().clone()
@@ -327,9 +340,11 @@ def test_what_a_clip_keeps_is_named(caplog: pytest.LogCaptureFixture) -> None:
 
 
 NOT_WRITABLE = [
-    ("list of tensors", "last"),
-    ("numbers as keys", "window"),
-    ("group", "rate"),
+    ("a set", "last"),
+    ("a named tuple", "last"),
+    ("a default", "last"),
+    ("a sparse tensor in a list", "last"),
+    ("a sparse tensor", "last"),
     ("of all parameters", "total"),
     ("tensors of all parameters", "total"),
 ]
@@ -452,6 +467,56 @@ def test_an_optimiser_that_a_run_cannot_use_is_refused(
     with pytest.raises(ConfigError, match=message):
         make(kind)
     assert isinstance(make("none"), Faulty)
+
+
+def test_an_optimiser_has_exactly_its_state_after_a_resume(tmp_path: Path) -> None:
+    def nest(scale: float) -> list[Any]:
+        long = torch.full((2,), scale / 3, dtype=torch.float64)
+        return [(long, [torch.tensor(7)], {"a": (1, 2.5), 3: None}), "text", ({}, [], ()), {"(tuple)": [scale]}]
+
+    first, again = Own(parameters(), "saved"), Own(parameters(), "saved")
+    same = torch.ones(2)
+    for optimizer, scale in ((first, 1.0), (again, 9.0)):
+        slots = optimizer.state[optimizer.param_groups[0]["params"][0]]
+        slots |= {"nest": nest(scale), "text": f"at {scale}", "long": torch.full((2,), scale / 3, dtype=torch.float64)}
+        slots |= {
+            "count": torch.tensor(int(scale)),
+            "step": torch.tensor(scale),
+            "pair": (scale, 2),
+            "twice": [same, same],
+        }
+        optimizer.param_groups[0] |= {"rates": (torch.tensor(scale), [scale]), "names": {"a": (scale,)}}
+    state = TrainState(nn.Linear(1, 1), first)  # type: ignore[arg-type]
+    write(tmp_path / "step", state.tensors(), state.values())
+    TrainState(nn.Linear(1, 1), again).restore(*read(tmp_path / "step"))  # type: ignore[arg-type]
+    found, wanted = (comparable_state(optimizer) for optimizer in (again, first))
+    assert found == wanted
+    first.state[first.param_groups[0]["params"][0]]["nest"][0][1][0] += 1
+    assert found != comparable_state(first)
+
+
+def comparable_state(optimizer: torch.optim.Optimizer) -> str:
+    """All that an optimiser keeps, with the types, as a text; the order of the keys does not count."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return (str(value.dtype), value.tolist())
+        if isinstance(value, dict):
+            return sorted((repr(key), plain(item)) for key, item in value.items())
+        return (type(value).__name__, list(map(plain, value))) if isinstance(value, (list, tuple)) else repr(value)
+
+    (group,) = optimizer.param_groups
+    return repr((plain(optimizer.state[group["params"][0]]), plain({k: v for k, v in group.items() if k != "params"})))
+
+
+def test_a_tuple_of_a_group_in_an_older_checkpoint_is_a_tuple_after_a_resume() -> None:
+    first, again = Own(parameters(), "saved"), Own(parameters(), "saved")
+    again.param_groups[0]["betas"] = (0.5, 0.5)
+    state = TrainState(nn.Module(), first)  # type: ignore[arg-type]
+    values = state.values()
+    values["optimizer"]["groups"][0]["betas"] = [0.9, 0.99]
+    TrainState(nn.Module(), again).restore(state.tensors(), values)  # type: ignore[arg-type]
+    assert again.param_groups[0]["betas"] == (0.9, 0.99)
 
 
 def test_a_list_of_a_group_is_a_list_after_a_resume() -> None:
