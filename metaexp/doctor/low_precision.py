@@ -31,6 +31,11 @@ class LowPrecision(TorchDispatchMode):
         self.dtype: torch.dtype | None = None
         self.place = ""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False, so that torch does not import its compiler to hide this class from it, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

@@ -68,6 +68,23 @@ def test_no_algorithm_imports_the_compiler_in_training_or_in_tests(tmp_path: Pat
     assert said.splitlines()[-1] == "{0} [] []"
 
 
+def test_an_algorithm_of_ones_own_does_not_import_the_compiler_for_what_is_measured_at_its_first_step(
+    tmp_path: Path,
+) -> None:
+    said = run(
+        """
+        from metaexp.cli.main import main
+        code = main(["train", "--config-dir", f"{sys.argv[1]}/conf", "--trust", f"{sys.argv[1]}/my_methods",
+                     "algorithm=centroids", "model=mlp", "tracker=files", "device=cpu", "train.steps=1",
+                     "train.meta_batch_size=2", "eval.test=false", f"hydra.run.dir={sys.argv[2]}"])
+        print(int(code), is_there())
+        """,
+        str(SUPPORT.parents[1] / "examples" / "algorithm"),
+        str(tmp_path / "run"),
+    )
+    assert said.splitlines()[-1] == "0 []"
+
+
 def test_without_it_the_first_optimiser_imports_the_compiler_and_other_builds_of_torch_are_left_as_they_are() -> None:
     said = run(
         """
