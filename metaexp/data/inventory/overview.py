@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -199,7 +200,9 @@ def _draw_sheets(figure: Figure, sheets: Sequence[_Sheet]) -> None:
     grid = [figure.add_axes((0.0, 0.0, 1.0, 1.0), label=str(number)) for number in range(len(sheets))]
     for sheet, axes in zip(sheets, grid, strict=True):
         _draw_classes(axes, sheet, n_columns)
-    labels = [axes.yaxis.get_tightbbox() for axes in grid]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)  # it is drawn as a box
+        labels = [axes.yaxis.get_tightbbox() for axes in grid]
     names = max(0.0 if box is None else box.width for box in labels) / figure.dpi  # inches
     left, inner = _MARGIN + names, max(shown, _LEAST_WIDTH)
     heights = [_CELL * sheet.n_rows for sheet in sheets]
@@ -220,7 +223,8 @@ def _draw_classes(axes: Axes, sheet: _Sheet, n_columns: int) -> None:
     rows = table.first[chosen].unsqueeze(1) + torch.arange(sheet.n_columns)  # (classes, n_shown)
     x = dataset.examples(rows).cpu()
     names = dataset.class_names[split]
-    axes.set_title(sheet.title, loc="left", wrap=True)
+    wraps = "$" not in sheet.title  # where matplotlib wraps, it takes two of them for mathematics in any case
+    axes.set_title(sheet.title, loc="left", wrap=wraps, parse_math=False)
     labels = [
         names[int(i) % len(names)] + (f", turn {int(i) // len(names)}" if i >= len(names) else "") for i in chosen
     ]
@@ -236,7 +240,7 @@ def _draw_classes(axes: Axes, sheet: _Sheet, n_columns: int) -> None:
             spread = float(x.max() - x.min()) or 1.0
             axes.plot((examples.T - x.min()) / spread * 0.9 - i, linewidth=0.8)
     centres = np.arange(len(chosen)) * (step if x.dim() == 5 else -1) + (step / 2 if x.dim() == 5 else 0.45)
-    axes.set_yticks(centres, labels, fontsize=7)
+    axes.set_yticks(centres, labels, fontsize=7, parse_math=False)  # a $ in a name is not mathematics
 
 
 def _tiles(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -1,5 +1,6 @@
 import errno
 import io
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -158,6 +159,25 @@ def test_a_full_disk_leaves_no_half_of_a_figure(tmp_path: Path, monkeypatch: pyt
     monkeypatch.undo()
     save(contact_sheet(loaded), tmp_path / "examples.png", dpi=100)
     assert [path.name for path in tmp_path.iterdir()] == ["examples.png"]
+
+
+NAMES = ["日本", "us$", "$_{$", r"$\frac$", "100$ to 200$", "بيت", "emoji \N{GRINNING FACE}", "a_b^c"]
+
+
+@pytest.mark.parametrize("is_image", [True, False])
+def test_names_in_other_scripts_and_with_dollars_are_drawn_as_they_are(is_image: bool, tmp_path: Path) -> None:
+    x = torch.rand(len(NAMES) * 2, *((1, 6, 6) if is_image else (5,)))
+    dataset = ClassDataset(Origin("$_{$ 猫", ""), x, dict.fromkeys(NAMES, 2), {"test": NAMES}, Pixels())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = contact_sheet(dataset)
+        save(figure, tmp_path / "sheet.png", dpi=100)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == NAMES
+    labels = {label.get_text(): label for label in axes.get_yticklabels()}
+    width = {name: labels[name].get_window_extent().width for name in ("us$", "100$ to 200$")}
+    assert width["100$ to 200$"] > 2 * width["us$"]
+    assert axes.yaxis.get_tightbbox().x0 >= 0, "the widest name is not cut off"
 
 
 @pytest.mark.parametrize("sizes", [SIZES, {"train": [30] * 12, "val": [12, 2], "test": [1]}])
