@@ -104,6 +104,7 @@ class Parser(argparse.ArgumentParser):
         unknown = message.partition("unrecognized arguments: ")[2].split()
         words = [word.lstrip("-") for word in unknown if word.startswith("--")]
         overrides = [word if "=" in word else f"{word}=VALUE" for word in words if "=" in word or _KEY.fullmatch(word)]
+        overrides = overrides if any("OVERRIDE" in str(action.metavar) for action in self._actions) else []
         super().error(message + (f"; write {' '.join(overrides)}, without --" if overrides else ""))
 
 

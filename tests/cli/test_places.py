@@ -69,6 +69,15 @@ def test_a_key_written_as_an_option_without_a_value_is_shown_as_it_should_be(
     assert hint in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["report", "run"], ["compare", "run"], ["why", "a", "b"], ["trust"]])
+def test_a_verb_without_overrides_does_not_propose_one(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*words, "--no.such=3"])
+    error = capsys.readouterr().err
+    assert "unrecognized arguments: --no.such=3" in error
+    assert "without --" not in error
+
+
 PLACES = {"through a file": "a_file/x", "through a loop of links": "loop/x", "a name that is too long": "a" * 300}
 OUTPUTS = {
     "compare": ["compare", str(OLD), "--output"],

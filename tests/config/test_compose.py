@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,27 @@ UNREADABLE = {
     "zzz=1": "zzz is not a key of the configuration. Known: seed, train, ",
     "seed=???": "seed has no value; give it one: it must be an integer >= 0.",
 }
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("seed=0;1", "'seed=\"0;1\"'"),
+        ("notes=x[0]", "'notes=\"x[0]\"'"),
+        ("tags=[Dose (mg/kg)]", "'tags=[\"Dose (mg/kg)\"]'"),
+        ("tags=[a;b, c]", '\'tags=["a;b","c"]\''),
+        ("tags=[[a;b], c]", "'key=\"value\"'"),
+        ("notes=a'b", "'key=\"value\"'"),
+    ],
+)
+def test_an_override_with_special_characters_is_shown_in_its_quotes_which_can_be_read(
+    composer: Composer, override: str, advice: str
+) -> None:
+    (found,) = problems(composer, override)
+    assert found.endswith(f". Quote special characters twice: {advice}.")
+    (shown,) = shlex.split(advice)
+    if not shown.startswith("key=") and not shown.startswith("seed="):
+        settings(composer, shown)
 
 
 @pytest.mark.parametrize("override", UNREADABLE)

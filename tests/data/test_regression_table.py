@@ -217,6 +217,7 @@ def test_a_constant_column_stays_finite_when_it_is_standardised(tmp_path):
         ("task,x,y", ['a,"1,2,3",1'], r"line 2: x is '1,2,3'.* If a value is missing"),
         ("task,x,y", ["a,,1"], "line 2: x is ''.* leave out the line, or fill it in"),
         ("task,x,y", ["a,1e39,1"], "line 2: x is '1e39'.* Divide all by a constant"),
+        ('task,"x, cm",,y', ["a,1,2,3"], 'has no column x, .*; it has task, "x, cm", "", y. Name the columns in'),
         ("task,x,y", [], "has no examples"),
         ("task,x,y", ["a,1,1", "b,1,1"], "has 2 tasks, which cannot be divided"),
         ("task,split,x,y", ["a,train,1,1", "a,test,1,1"], "task a is in train and in test"),

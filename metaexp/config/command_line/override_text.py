@@ -9,7 +9,8 @@ from metaexp.core.counted import shortened
 from metaexp.core.errors import ConfigError
 
 EXAMPLES = "key=value without spaces, such as algorithm=maml or train.steps=2000, and several values as seed=0,1,2"
-QUOTE = ". Quote special characters twice: 'key=\"value\"'."
+_MOST_SHOWN = 120
+"""Characters of an override that is shown with its quotes; a longer one gets an example."""
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -66,6 +67,23 @@ def quote_home(line: str) -> str:
     """Return an override whose value begins with ``~`` in quotes, without which Hydra's grammar refuses it."""
     key, _, value = line.partition("=")
     return f"{key}='{value}'" if value.startswith("~") and "'" not in value else line
+
+
+def quote_advice(line: str) -> str:
+    """Return a sentence that shows how to quote the value of an override for the shell and for Hydra.
+
+    Args:
+        line: The override, as given on the command line. Each value of a list gets quotes of its own.
+    """
+    key, _, value = line.partition("=")
+    is_list = len(value) > 2 and value[0] == "[" and value[-1] == "]"
+    inner = value[1:-1] if is_list else value
+    if not inner or len(line) > _MOST_SHOWN or re.search(r"""['"\\]""" + (r"|[][{}]" if is_list else ""), inner):
+        shown = 'key="value"'
+    else:
+        quoted = ",".join(f'"{part.strip()}"' for part in (inner.split(",") if is_list else [inner]))
+        shown = f"{key}=[{quoted}]" if is_list else f"{key}={quoted}"
+    return f"Quote special characters twice: '{shown}'."
 
 
 def incomplete(line: str) -> str | None:

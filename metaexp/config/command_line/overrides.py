@@ -14,7 +14,14 @@ from hydra.errors import HydraException
 from metaexp.config.classes.domains import HOW_TO_ADD
 from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.command_line.inner_sweeps import holds_sweep
-from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, is_of_hydra, packaged_key, quote_home
+from metaexp.config.command_line.override_text import (
+    EXAMPLES,
+    incomplete,
+    is_of_hydra,
+    packaged_key,
+    quote_advice,
+    quote_home,
+)
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.counted import shortened
@@ -111,7 +118,8 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     except RecursionError:
         return f"{shown} is nested too deeply to be read."
     except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
-        return f"{shown} cannot be read: {incomplete(line) or first_line(error).rstrip('.')[:200] + QUOTE}"
+        why = incomplete(line)
+        return f"{shown} cannot be read: {why or first_line(error).rstrip('.')[:200] + '. ' + quote_advice(line)}"
     if parsed.is_add() and parsed.key_or_group in _GROUPS and is_group(parsed, loader):  # Hydra's habit: +experiment=
         return parse(line.removeprefix("+"), loader)
     if holds_sweep(parsed.value()):

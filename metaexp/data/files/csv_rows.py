@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,16 @@ _OTHERS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """What other files have between columns."""
 _NAMED: Final = 8
 """How many columns that are not read a line names."""
+
+
+def format_names(names: Iterable[str], most: int = 1000) -> str:
+    """Return the names of columns for a message: one without letters, or with a comma, is put in quotes.
+
+    Args:
+        names: The names.
+        most: How many are named where there are many.
+    """
+    return listed([f'"{name}"' if "," in name or not name.strip() else name for name in names], most)
 
 
 def read_rows(path: Path, comment: str | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -87,7 +97,7 @@ def unused(
             )
     if not left:
         return []
-    return [f"Not used in {path}: {counted(len(left), what)} ({listed(left, _NAMED)})."]
+    return [f"Not used in {path}: {counted(len(left), what)} ({format_names(left, _NAMED)})."]
 
 
 def refuse_misspelt(name: str, used: Collection[str], known: Collection[str], path: Path, what: str = "column") -> None:

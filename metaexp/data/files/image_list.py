@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.files.csv_rows import read_rows, unused
+from metaexp.data.files.csv_rows import format_names, read_rows, unused
 from metaexp.data.files.folders import SPLIT_NAMES
 
 _COLUMNS = {"file": ("file", "filename", "path", "image"), "label": ("label", "class", "category")}
@@ -74,7 +74,7 @@ def _column(what: str, header: list[str], path: Path) -> int:
         return header.index(found[0])
     if found:
         raise DataError(f"{path} has the columns {' and '.join(found)}. Keep the one with the {what} of an image.")
-    raise DataError(f"{path} has no column {what}; it has {', '.join(header) or 'none'}.")
+    raise DataError(f"{path} has no column {what}; it has {format_names(header) or 'none'}.")
 
 
 def _own(owner: dict[str, Split], cls: str, split: str, place: str) -> None:

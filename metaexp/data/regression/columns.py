@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
+from metaexp.data.files.csv_rows import format_names
 from metaexp.data.files.refused_values import FOR_NAMES, label_advice, number_advice, number_in, spelling_advice
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str]
     if given is not None:
         missing = [name for name in given if name not in header]
         if missing:
-            raise DataError(f"dataset.{key} names {missing[0]}; {path} has the columns {', '.join(header)}.")
+            raise DataError(f"dataset.{key} names {missing[0]}; {path} has the columns {format_names(header)}.")
         twice = next((name for name in given if given.count(name) > 1), None)
         if twice is not None:
             raise DataError(f"dataset.{key} names {twice} twice. Name each column once.")
@@ -53,7 +54,7 @@ def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str]
     found = [letter] if letter in header else sorted(numbered, key=lambda name: int(re.sub(r"\D", "", name)))
     if not found:
         raise DataError(
-            f"{path} has no column {letter}, and none called {letter}0, {letter}1, ...; it has {', '.join(header)}. "
+            f"{path} has no column {letter}, and none called {letter}0, {letter}1, ...; it has {format_names(header)}. "
             f"Name the columns in dataset.{key}."
         )
     return found
@@ -90,7 +91,7 @@ def place_of(name: str, header: list[str], path: Path, advice: str) -> int:
         DataError: There is no such column.
     """
     if name not in header:
-        raise DataError(f"{path} has no column {name}; it has {', '.join(header)}. {advice}")
+        raise DataError(f"{path} has no column {name}; it has {format_names(header)}. {advice}")
     return header.index(name)
 
 
@@ -110,7 +111,7 @@ def named_place(key: str, given: str | None, header: list[str], path: Path, advi
     if given is None:
         return place_of(key, header, path, f"{advice} Or name the column in dataset.{key}.")
     if given not in header:
-        raise DataError(f"dataset.{key} names {given}; {path} has the columns {', '.join(header)}.")
+        raise DataError(f"dataset.{key} names {given}; {path} has the columns {format_names(header)}.")
     return header.index(given)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
-from metaexp.data.files.csv_rows import read_rows, refuse_misspelt, unused
+from metaexp.data.files.csv_rows import format_names, read_rows, refuse_misspelt, unused
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 from metaexp.data.files.refused_values import number_in, spelling_advice
@@ -163,7 +163,7 @@ def _from_csv(path: Path, values: Sequence[str] | None, series_name: str | None,
         raise DataError(f"dataset.values names {twice} twice. Name each column once.")
     places = [place_of(name, header, path, "Name the columns of values in dataset.values.") for name in columns]
     if not columns:
-        raise DataError(f"{path} has no column of values beside {', '.join(header)}. {_ADVICE}")
+        raise DataError(f"{path} has no column of values beside {format_names(header)}. {_ADVICE}")
     table = exact_table(
         [[_value(row[place].strip(), header[place], line, path) for place in places] for line, row in lines]
     )

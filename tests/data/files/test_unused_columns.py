@@ -31,6 +31,10 @@ def series(folder, header, **changes):
 def test_what_is_not_read_is_named_and_what_is_read_is_not(tmp_path):
     _, said = table(tmp_path, "task,split,x,y,weight")
     assert [line for line in said if "Not used" in line] == [f"Not used in {tmp_path / 'mine.csv'}: 1 column (weight)."]
+    _, said = table(tmp_path, "task,split,x,y,")
+    assert [line for line in said if "Not used" in line] == [f'Not used in {tmp_path / "mine.csv"}: 1 column ("").']
+    _, said = table(tmp_path, 'task,split,x,y,"dose, mg"')
+    assert [line.partition(": ")[2] for line in said if "Not used" in line] == ['1 column ("dose, mg").']
     _, said = table(tmp_path, "task,split,x0,y,x1")
     assert not any("Not used" in line for line in said)
 
