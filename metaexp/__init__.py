@@ -66,9 +66,10 @@ __all__ = [
 class _Compare(ModuleType):
     """The package ``metaexp.compare``, which can be called as well: ``mx.compare(runs)``."""
 
-    def __call__(self, runs: Any, by: Any = ()) -> Comparison:
+    def __call__(self, runs: Any, by: Any = (), *, metric: str | None = None, evaluations: bool = False) -> Comparison:
         """Compare runs: :func:`metaexp.compare_runs`, under a shorter name."""
-        return importlib.import_module("metaexp.api").compare_runs(runs, by)  # type: ignore[no-any-return]
+        compare_runs = importlib.import_module("metaexp.api").compare_runs
+        return compare_runs(runs, by, metric=metric, evaluations=evaluations)  # type: ignore[no-any-return]
 
 
 importlib.import_module("metaexp.compare").__class__ = _Compare

@@ -10,6 +10,7 @@ from metaexp.compare.as_data import Comparison as Comparison
 from metaexp.compare.comparison import compare
 from metaexp.compare.find import run_folders
 from metaexp.compare.gather import gather
+from metaexp.compare.later_tests import with_later_tests
 from metaexp.config.classes.values import format_setting
 from metaexp.config.command_line.override_text import override_texts
 from metaexp.config.compose import Composer
@@ -132,12 +133,20 @@ def dataset(
     return LoadedDataset(settings.dataset_name, data, tasks, standard_settings)
 
 
-def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: str | Sequence[str] = ()) -> Comparison:
+def compare_runs(
+    runs: Sequence[Run | str | Path] | RunTable | str | Path,
+    by: str | Sequence[str] = (),
+    *,
+    metric: str | None = None,
+    evaluations: bool = False,
+) -> Comparison:
     """Compare runs, paired by test episode, as ``metaexp compare`` does.
 
     Args:
         runs: Runs, run folders, folders with run folders below them, or what :func:`runs` returns.
         by: Key or keys whose values make a row, such as ``"algorithm"``; by default what differs between the runs.
+        metric: A metric of ``eval.metrics`` to compare, such as ``"nll"``; by default accuracy or squared error.
+        evaluations: Whether to compare also later tests, which :meth:`Run.evaluate` and ``metaexp evaluate`` keep.
 
     Returns:
         The rows, the pairs of rows with the interval of their difference, and the figures. Accuracies are fractions.
@@ -145,17 +154,21 @@ def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: s
     Raises:
         RunFolderError: A folder holds no run, none of the runs can be compared, their test episodes differ, or a file
             was changed after its run.
-        ConfigError: A key of ``by`` is unknown.
+        ConfigError: A key of ``by`` is unknown, or both ``metric`` and ``evaluations`` are given.
     """
+    if evaluations and metric:
+        raise ConfigError("evaluations=True compares accuracies or squared errors. Remove it, or metric.")
     runs = runs.folders if isinstance(runs, RunTable) else runs
     given = [runs] if isinstance(runs, (str, Path)) else list(runs)
     keys = [by] if isinstance(by, str) else list(by)
-    found = gather([run.folder if isinstance(run, Run) else Path(run) for run in given])
+    found = gather([run.folder if isinstance(run, Run) else Path(run) for run in given], metric)
     if not found.runs:
         reasons = listed([f"{item.name} {item.reason}" for item in found.left_out], 5, mark="; ") or "there are none."
         raise RunFolderError(f"none of these runs can be compared: {reasons}")
     for run in found.runs:
         check_run_files(run.folder, run.record)
+    chosen, unusable = with_later_tests(found.runs, numeric_part) if evaluations else (found.runs, [])
     with called_in_python():
-        comparison = compare(found.runs, found.left_out, keys, numeric_part, "comparison", "metaexp.compare")
+        left_out = [*found.left_out, *unusable]
+        comparison = compare(chosen, left_out, keys, numeric_part, "comparison", "metaexp.compare")
     return Comparison(comparison)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import json
 import re
 import shutil
@@ -246,6 +247,26 @@ def test_runs_are_compared_as_data(run: mx.Run, tmp_path: Path) -> None:
         mx.compare_runs(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match=r"^none of these runs can be compared: there are none\.$"):
         mx.compare([])
+
+
+def test_both_names_of_a_comparison_take_the_same_arguments() -> None:
+    short, long = (inspect.signature(function).parameters.values() for function in (mx.compare, mx.compare_runs))
+    assert [(one.name, one.kind, one.default) for one in short] == [(one.name, one.kind, one.default) for one in long]
+
+
+def test_later_tests_and_other_metrics_are_compared_as_on_the_command_line(tmp_path: Path) -> None:
+    settings = [*SMALL, "algorithm=nearest_neighbour", "eval.metrics=[nll]"]
+    trained = [mx.train(*settings, folder=tmp_path / f"nn{seed}", seed=seed) for seed in (3, 4)]
+    for one in trained:
+        one.evaluate("task.k_shot=2", "task.n_query=2")
+    assert [len(row["seeds"]) for row in mx.compare(trained).rows] == [2]
+    later = mx.compare(trained, evaluations=True)
+    assert sorted(len(row["seeds"]) for row in later.rows) == [2, 2]
+    (row,) = mx.compare(trained, metric="nll").rows
+    losses = [one.record.metrics[0].mean for one in trained]
+    assert row["mean"] == pytest.approx(sum(losses) / 2)
+    with pytest.raises(ConfigError, match="evaluations=True compares accuracies or squared errors"):
+        mx.compare(trained, metric="nll", evaluations=True)
 
 
 def test_the_folder_of_a_sweep_is_refused_for_a_run(tmp_path: Path) -> None:
