@@ -17,6 +17,7 @@ from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import trains_on_batches
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
+from metaexp.data.classification.own_examples import warn_of_own_examples
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
@@ -172,8 +173,10 @@ def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
     """
     import_own(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with refuse_changed_settings(f"dataset={settings.dataset_name}"), use_placement(settings.device.examples):
-        loaded = make(settings.dataset, Dataset).load(settings.paths.data, progress)  # type: ignore[type-abstract]
+        description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+        loaded = description.load(settings.paths.data, progress)
     refuse_wrong_methods(type(loaded), f"dataset={settings.dataset_name}")
+    warn_of_own_examples(description, loaded, progress)
     return loaded
 
 

@@ -165,6 +165,14 @@ class ClassDataset(MetaDataset):
         turned = any(self.rotations.used_in(split) for split in self.class_names)
         return self._n_rows * (4 if turned else 1)
 
+    def given_examples(self) -> Tensor:
+        """Return all examples (B, ...) on the CPU as they were given, ordered by class."""
+        return self._store.raw(0, self._n_rows)
+
+    def sizes(self) -> dict[str, int]:
+        """Return class -> its number of examples, in the order of the rows."""
+        return dict(self._sizes)
+
     def with_features(self, features: Callable[[], Tensor]) -> ClassDataset:
         """Return the same dataset, with features in the episodes in place of images.
 

@@ -20,6 +20,7 @@ from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.cache.place import cache_folder
 from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.own_examples import warn_of_own_examples
 from metaexp.data.mixture.data import MixtureData
 from metaexp.data.regression.table_tasks import TableData
 
@@ -93,6 +94,7 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
     """
     start = time.perf_counter()
     loaded = dataset.load(folder, progress)
+    warn_of_own_examples(dataset, loaded, progress)
     seconds = time.perf_counter() - start
     facts = {"digest": loaded.digest}
     name = type(dataset).__name__

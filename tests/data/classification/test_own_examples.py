@@ -1,0 +1,83 @@
+"""A dataset whose class a user wrote is looked at as a file is: examples in two splits, values that are too large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from metaexp.core.shapes import Split
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.own_examples import warn_of_own_examples
+from metaexp.data.classification.preprocessing import Origin
+from metaexp.data.inventory.overview import load_and_count
+
+SPLITS: dict[Split, list[str]] = {"train": ["a", "b"], "val": ["c"], "test": ["d", "e"]}
+
+
+class Own(Dataset):
+    """Images (10, 1, 6, 6) of five classes."""
+
+    kind = "classification"
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def capacity(self) -> None:
+        """Only what is loaded tells."""
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        return ClassDataset(Origin("mine", "0"), self.images, dict.fromkeys("abcde", 2), SPLITS)
+
+
+class Published(Own):
+    """One of metaexp's own, which has warned already."""
+
+
+Published.load = lambda self, folder, progress: Own.load(self, folder, progress)  # type: ignore[method-assign]
+Published.__module__ = "metaexp.data.published"
+
+
+def images() -> Tensor:
+    return torch.randint(0, 256, (10, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def said(images: Tensor, cls: type[Own] = Own) -> list[str]:
+    lines: list[str] = []
+    dataset = cls(images)
+    warn_of_own_examples(dataset, dataset.load(Path(), lines.append), lines.append)
+    return lines
+
+
+def test_good_images_bring_no_warning() -> None:
+    assert said(images()) == []
+    assert said(images() / 255.0) == []
+
+
+def same_in_test(images: Tensor) -> Tensor:
+    images[6:8] = images[0:2]
+    return images
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        (same_in_test(images()), "the test split has 2 of its 4 examples in the train split"),
+        (images().float(), "are floats from 0 to 255"),
+        (images() // 8, "all are dark"),
+        (torch.cat([images()[:4] / 255.0, images()[4:].float()]), "different scales"),
+    ],
+)
+def test_what_is_suspicious_is_said(wrong: Tensor, expected: str) -> None:
+    lines = said(wrong)
+    assert any(expected in line for line in lines), lines
+    assert said(wrong, Published) == []
+
+
+def test_metaexp_data_says_it_too(tmp_path: Path) -> None:
+    lines: list[str] = []
+    load_and_count(Own(images().float()), tmp_path, lines.append)
+    assert any("are floats from 0 to 255" in line for line in lines)
