@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metaexp.config.check import check
 from metaexp.config.command_line.apply import apply
 from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, read_hydra_dir, read_sweep_dir
+from metaexp.config.command_line.misnamed import format_not_found
 from metaexp.config.command_line.override_text import is_of_hydra, key_of, quote_home
 from metaexp.config.command_line.overrides import parse, sort_overrides
 from metaexp.config.composition_errors import format_in_one_line
@@ -191,7 +192,8 @@ class Composer:
             config, (part, shown) = self.loader.compose(self.config_name, list(overrides), _split_off_hydra)
             HydraConfig.instance().cfg = shown
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(format_in_one_line(error, overrides)) from error
+            hint = format_not_found(self.loader, error)
+            raise ConfigError(format_in_one_line(error, overrides) + (f".{hint}" if hint else "")) from error
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"a configuration file cannot be read: {format_in_one_line(error)}") from error
         return Composed(config, part)

@@ -204,6 +204,47 @@ def test_a_folder_of_ones_own_adds_choices(own: Path) -> None:
     assert "small" not in Composer().groups()["model"]
 
 
+@pytest.mark.parametrize("name", ["mine.yml", "mine.YAML", "Mine.Yml", "mine.yaml.txt", "mine"])
+def test_a_file_with_another_ending_is_said_to_be_there(own: Path, name: str) -> None:
+    for group in ("optimizer", "tracker", "experiment"):
+        write(own, f"{group}/{name}", "lr: 1")
+    write(own, "optimizer/mine_too.yml", "lr: 1")
+    write(own, "experiment/choosing.yaml", "# @package _global_\ndefaults:\n  - override /optimizer: mine\n")
+    composer = Composer(own)
+    for override in ("optimizer=mine", "optimizer=mine.yml", "tracker=[files,mine]", "experiment=mine"):
+        group = override.partition("=")[0]
+        (problem,) = problems(composer, override)
+        assert f"is not there. {own / group / name} is there: call it mine.yaml." in problem
+    (problem,) = problems(composer, "experiment=choosing")
+    assert problem.endswith(f" sgd. {own / 'optimizer' / name} is there: call it mine.yaml.")
+    (problem,) = problems(composer, "optimizer=yours")
+    assert "call it" not in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kind"),
+    [
+        ("nan", "nan", "a number"),
+        ("1e-3", "1e-3", "a number"),
+        ("1e-3", "0.001", "a number"),
+        ("12", "12", "a number"),
+        ("null", "null", "no value"),
+        ("true", "true", "true or false"),
+    ],
+)
+def test_a_file_whose_name_is_read_as_another_value_is_chosen_in_quotes(
+    own: Path, name: str, given: str, kind: str
+) -> None:
+    write(own, f"optimizer/{name}.yaml", "_target_: torch.optim.SGD\nlr: 0.25\n")
+    composer = Composer(own)
+    assert problems(composer, f"optimizer={given}") == [
+        f"optimizer={name} is read as {kind}, and not as the name of the file {name}.yaml. Quote the name twice, "
+        f"\"optimizer='{name}'\", or give the file another name."
+    ]
+    assert settings(composer, f"optimizer='{name}'").optimizer.arguments["lr"] == 0.25
+    assert problems(composer, "optimizer=7.5")[0].startswith("optimizer=7.5 is not there.")
+
+
 def test_an_experiment_with_a_line_before_its_package_is_told_what_its_first_line_must_be(own: Path) -> None:
     text = "# @package _global_\n# mine.yaml\ndefaults:\n  - override /algorithm: maml\n"
     write(own, "experiment/right.yaml", text)

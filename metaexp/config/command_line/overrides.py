@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from metaexp.config.classes.domains import HOW_TO_ADD
 from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.command_line.inner_sweeps import holds_sweep
+from metaexp.config.command_line.misnamed import format_misnamed, format_other_type
 from metaexp.config.command_line.override_text import (
     EXAMPLES,
     incomplete,
@@ -206,9 +207,10 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     group, choice = override.key_or_group, override.value()
     known = loader.get_group_options(group)
     if group in _SEVERAL and isinstance(choice, list):
-        return _list_problem(group, [format_setting(name) for name in choice], known)
-    if override.is_delete() or _changes_nothing(override):
-        return None
+        return _list_problem(group, [format_setting(name) for name in choice], known, loader)
+    other = "" if _changes_nothing(override) else format_other_type(override, known)
+    if other or override.is_delete() or _changes_nothing(override):
+        return other or None
     if override.is_force_add():
         return f"{override.input_line}: write {group}={format_setting(choice)}, without ++."
     if (
@@ -222,17 +224,19 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         if group == "hydra/sweeper":
             return f"{group}={format_setting(choice)}: {_SAMPLERS}"
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
-        hint = f" Install it with: {install_command(extra)}." if extra else format_nearest(str(choice), known)
+        hint = f" Install it with: {install_command(extra)}." if extra else ""
+        hint = hint or format_misnamed(loader, group, str(choice)) or format_nearest(str(choice), known)
         return f"{group}={format_setting(choice)} is not there.{hint} Known: {_format_known(known)}."
     return None
 
 
-def _list_problem(group: str, names: Sequence[str], known: Sequence[str]) -> str | None:
+def _list_problem(group: str, names: Sequence[str], known: Sequence[str], loader: ConfigLoaderImpl) -> str | None:
     """What is wrong with several files of a group, such as ``tracker=[wandb,tensorboard]``."""
     unknown = [name for name in names if name not in known]
     given = f"{group}=[{','.join(names)}]"
     if unknown:
-        return f"{given}: {unknown[0]} is not there.{format_nearest(unknown[0], known)} Known: {_format_known(known)}."
+        hint = format_misnamed(loader, group, unknown[0]) or format_nearest(unknown[0], known)
+        return f"{given}: {unknown[0]} is not there.{hint} Known: {_format_known(known)}."
     if len(set(names)) < len(names):
         return f"{given} names a file twice; name each once."
     return None if names else f"{given} is empty; {group}=files has only the files that every run writes."
