@@ -75,7 +75,7 @@ def format_algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry]
         entries: The committed records.
         link: Prefix of links to the pages of the records.
     """
-    header = ["Experiment", "Data", "Task", "Published", "Measured", "Steps", "Batch norm", "Verdict"]
+    header = ["Experiment", "Task", "Published", "Measured", "Verdict", "Steps", "Batch norm", "Data"]
     known = {setting.experiment for setting in settings}
     rows = [row for setting in sorted(settings, key=_order) for row in _rows(setting, entries, link)]
     rows += [
@@ -85,7 +85,7 @@ def format_algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry]
     ]
     if not rows:
         return "No saved experiment, and no record yet.\n"
-    return format_table(header, rows, right=(3, 4, 5))
+    return format_table(header, rows, right=(2, 3, 5))
 
 
 def _rows(setting: Setting, entries: Sequence[Entry], link: str) -> Iterator[list[str]]:
@@ -94,8 +94,8 @@ def _rows(setting: Setting, entries: Sequence[Entry], link: str) -> Iterator[lis
         yield _measured(f"`{setting.experiment}`", setting.reference, entry, link)
     if not own:
         yield [
-            f"`{setting.experiment}`", setting.dataset, format_task(setting.task), format_marked(setting.reference),
-            NOTHING, NOTHING, NOTHING, NOTHING,
+            f"`{setting.experiment}`", format_task(setting.task), format_marked(setting.reference),
+            NOTHING, NOTHING, NOTHING, NOTHING, setting.dataset,
         ]  # fmt: skip
 
 
@@ -103,13 +103,13 @@ def _measured(experiment: str, reference: Reference | None, entry: Entry, link: 
     record = entry.record
     return [
         experiment,
-        record.dataset,
         format_task(record.task),
         NOTHING if is_another_task(record.deviations) else format_marked(reference),
         f"[{format_score(record.test)}]({link}/{entry.page})",
+        format_verdict(entry),
         format_steps(record),
         format_batch_norm(record.batch_norm),
-        format_verdict(entry),
+        record.dataset,
     ]
 
 

@@ -37,6 +37,20 @@ def test_every_algorithm_has_a_section_and_every_section_an_algorithm() -> None:
     assert sorted(sections()) == FILES == CHOICES
 
 
+def test_the_task_of_a_row_stays_in_one_line_on_the_site() -> None:
+    rules = (ROOT / "docs/_site/site.css").read_text(encoding="utf-8").split("}")
+    (rule,) = [rule for rule in rules if "white-space: nowrap" in rule and ":nth-child(2)" in rule]
+    for page in (PAGE, RESULTS / "README.md"):
+        headers = {line for line in page.read_text(encoding="utf-8").splitlines() if "| Task |" in line}
+        assert headers
+        for header in headers:
+            columns = [name.strip() for name in header.strip("|").split("|")]
+            place, from_end = columns.index("Task") + 1, len(columns) - columns.index("Task")
+            assert (place, from_end) == (2, 7) or (place >= 5 and from_end == 7), header
+    assert "td:nth-last-child(7):nth-child(2)" in rule
+    assert "td:nth-last-child(7):nth-child(n + 5)" in rule
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_section_has_equations_departures_batch_norm_and_a_table(name: str) -> None:
     section = sections()[name]
