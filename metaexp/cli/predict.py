@@ -62,7 +62,9 @@ def main(arguments: Sequence[str]) -> int:
         "metaexp predict RUN --support PATH --query PATH [--output CSV] [--conformal LEVEL] [--trust PACKAGE]"
     )
     parser.add_argument("--support", type=Path, metavar="PATH", help="a folder for each class; or x and y: .npz or CSV")
-    parser.add_argument("--query", type=Path, metavar="PATH", help="images in any folders; or x: .npz or CSV")
+    parser.add_argument(
+        "--query", type=Path, metavar="PATH", help="images in any folders; one image; or x: .npz or CSV"
+    )
     parser.add_argument("--output", type=Path, metavar="CSV", help="write all labels and scores to this file")
     parser.add_argument(
         "--conformal",
@@ -118,7 +120,7 @@ def _refuse_missing(given: Mapping[str, Path]) -> None:
     """Raise DataError that names all files and folders which are not there."""
     wanted = {
         "--support": "one folder of images for each class, an .npz file with x and y, or a CSV for a run on a table",
-        "--query": "a folder of images, an .npz file with x, or a CSV for a run on a table",
+        "--query": "a folder of images, one image, an .npz file with x, or a CSV for a run on a table",
     }
     missing = [
         f"{option} {path}: there is no such folder or file.{format_nearest_path(path)} Give {wanted[option]}."

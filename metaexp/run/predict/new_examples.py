@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin, Pixels
 from metaexp.data.files.archives import open_source
-from metaexp.data.files.folders import ignored_lines, images_by_folder
+from metaexp.data.files.folders import ignored_lines, images_by_folder, is_example
 from metaexp.data.files.images import MOST_BYTES, own_reading, read_image
 from metaexp.data.files.labelled_arrays import examples_of
 from metaexp.data.files.npz import read_npz
@@ -94,7 +94,7 @@ class Reader:
         return NewExamples(self._images(path, names), names, np.array(labels))
 
     def query(self, path: Path) -> NewExamples:
-        """Read examples without labels: images in any folders, an .npz file with x, or a table.
+        """Read examples without labels: images in any folders, one image, an .npz file with x, or a table.
 
         Raises:
             DataError: There are no examples, or they cannot be read.
@@ -105,7 +105,7 @@ class Reader:
         if self._table is not None and path.is_file():
             return self._rows(path, self._table, needs_y=False)
         names = sorted(name for images in self._files(path, "--query").values() for name in images)
-        return NewExamples(self._images(path, names), names, None)
+        return NewExamples(self._images(path.parent if is_image_file(path) else path, names), names, None)
 
     def _files(self, path: Path, option: str) -> dict[str, list[str]]:
         if not path.exists():
@@ -117,6 +117,8 @@ class Reader:
                 f"{'a CSV with the columns of its own, or ' if self._table is not None else ''}an .npz file with x of "
                 f"shape (B, {', '.join(map(str, self.input_shape))})."
             )
+        if is_image_file(path):
+            return {"": [path.name]}
         with open_source(path) as source:
             names = source.names()
             files = images_by_folder(names)
@@ -199,6 +201,11 @@ class Reader:
 def is_array_file(path: Path) -> bool:
     """Whether a path names arrays, not images."""
     return path.suffix.lower() in (".npz", ".npy")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a path names one image, not a folder or an archive of images."""
+    return path.is_file() and is_example(path.name)
 
 
 def as_floats(images: npt.NDArray[np.uint8], pixels: Pixels) -> Tensor:

@@ -148,6 +148,25 @@ def test_images_are_named_and_all_scores_are_written(
         assert f"{row['name']}  {row['label']}" in said
 
 
+def test_one_image_is_predicted_as_in_its_folder(
+    run: mx.Run, task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["predict", str(run.folder), "--support", str(task / "support"), "--output"]
+    assert main([*folder, str(tmp_path / "all.csv"), "--query", str(task / "query")]) == 0
+    everything = rows(tmp_path / "all.csv")
+    for number, row in enumerate(everything[:2]):
+        out = tmp_path / f"{number}.csv"
+        assert main([*folder, str(out), "--query", str(task / "query" / row["name"])]) == 0
+        (found,) = rows(out)
+        assert found["name"] == Path(row["name"]).name
+        scores = [name for name in row if name.startswith("score")]
+        assert [float(found[s]) for s in scores] == pytest.approx([float(row[s]) for s in scores], rel=1e-4)
+    assert everything[0] != everything[1]
+    image = str(task / "query" / everything[0]["name"])
+    assert main(["predict", str(run.folder), "--support", image, "--query", image]) == 3
+    assert "lies in no class folder" in capsys.readouterr().err
+
+
 def test_images_are_prepared_to_the_bit_as_those_of_the_run(run: mx.Run, images: Path) -> None:
     assert run.settings.dataset.path.endswith("ImageFolder")
     dataset = ImageFolder(**run.settings.dataset.arguments)
