@@ -7,6 +7,7 @@ from pathlib import Path
 
 from metaexp.compare.gather import GatheredRun, LeftOut
 from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.history import History, read_history
 from metaexp.results.privacy import clean_text
 
@@ -27,8 +28,17 @@ def read_histories(runs: Sequence[GatheredRun]) -> tuple[dict[Path, History], li
     unread: list[LeftOut] = []
     for run in runs:
         try:
-            histories[run.folder] = read_history(run.folder)
+            history = read_history(run.folder)
+            _check_whole(run, history)
+            histories[run.folder] = history
         except (RunFolderError, PermissionError) as error:
             reason = clean_text(str(error).replace(f"{run.folder}/", ""))
             unread.append(LeftOut(run.folder.name, f"only its learning curve, which cannot be read: {reason}"))
     return histories, unread
+
+
+def _check_whole(run: GatheredRun, history: History) -> None:
+    """Raise RunFolderError where the metrics of a tested run have lost their last lines: its curve would be shorter."""
+    has_curve = len(history.validation.steps) or len(history.train_loss.steps)
+    if has_curve and run.record.status == "completed" and run.record.test is not None and not history.ends_with_test:
+        raise RunFolderError(f"{run.folder / METRICS_FILE} does not end with the result of the test: restore it.")

@@ -41,6 +41,7 @@ class History(NamedTuple):
         after_steps: The test score after 0, 1, ... adaptation steps; empty for algorithms without steps.
         training_seconds: Step -> the time spent in training steps until then; empty for published copies, which have
             no timings.
+        ends_with_test: Whether the last line of the metrics is the result of the test.
     """
 
     metric: str
@@ -50,6 +51,7 @@ class History(NamedTuple):
     test: Score | None
     after_steps: list[Score]
     training_seconds: Mapping[float, float] = {}
+    ends_with_test: bool = False
 
 
 def read_history(folder: Path) -> History:
@@ -78,6 +80,7 @@ def read_history(folder: Path) -> History:
         test=scores[-1] if scores else None,
         after_steps=scores if len(scores) > 1 else [],
         training_seconds=_training_seconds(folder / TIMINGS_FILE),
+        ends_with_test=bool(lines) and f"test/{metric}" in lines[-1][1],
     )
 
 

@@ -64,6 +64,7 @@ def factory_of_runs(record: RunRecord, sweep: Path) -> MakeRun:
         write_record(dataclasses.replace(content, **fields), place)
         write_episodes(place / "test_episodes.csv", rows)
         lines = [encode(s, {f"val/{metric}": 0.5 + s / 1000, "val/ci95": 0.01}) for s in (100, 200, 300)]
+        lines.append(encode(300, {f"test/{metric}": scores[-1].mean, "test/ci95": scores[-1].ci95}))
         (place / "metrics.jsonl").write_bytes(b"".join(lines))
         return place
 

@@ -30,6 +30,14 @@ def _grow(path: Path) -> None:
     path.write_bytes(path.read_bytes() * 3)
 
 
+def _cut(path: Path) -> None:
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+
+
+def _tear(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
 def _link(path: Path) -> None:
     path.rename(path.with_name("elsewhere.jsonl"))
     path.symlink_to("elsewhere.jsonl")
@@ -51,7 +59,7 @@ def _learning(comparison: ComparedRuns) -> FigureData:
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("damage", [_edit, _grow, _link, _pipe])
+@pytest.mark.parametrize("damage", [_edit, _grow, _cut, _tear, _link, _pipe])
 def test_a_curve_that_cannot_be_read_is_named_on_the_page_and_in_the_terminal(
     damage: Damage, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
