@@ -1,4 +1,4 @@
-"""Imports modules of somebody else's code, and says in one sentence which line of theirs fails, and why."""
+"""Imports somebody else's code, and says in one sentence which line fails, and why, or what a method returns."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeVar
 
 from metaexp.core.errors import ConfigError, MetaexpError, first_line
 
 _LIBRARIES: Final = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen ")
 _IMPORTS: Final = ("<frozen ", str(Path(importlib.__file__).parent))
 _OURS: Final = ("metaexp", "torch")
+
+T = TypeVar("T")
 
 Line = tuple[str, int]
 """File, and number of the line in it."""
@@ -53,6 +55,25 @@ def import_own(name: str) -> ModuleType:
         raise
     except BaseException as error:  # whatever their code raises; a script may end the process
         raise ConfigError(f"{name} cannot be imported: {_format_cause(error)}. {_advice(error, name)}") from error
+
+
+def require_returned(found: object, wanted: type[T], what: str) -> T:
+    """Return what a method of somebody else's code returned.
+
+    Args:
+        found: What it returned.
+        wanted: The class that it must have.
+        what: The method, for the message, such as ``dataset=mine: load of Mine``.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(found, wanted):
+        return found
+    shown = "nothing" if found is None else f"an object of the class {type(found).__name__}"
+    if isinstance(found, type):
+        shown = f"the class {found.__name__} itself"
+    raise ConfigError(f"{what} returns {shown}; it must return a {wanted.__module__}.{wanted.__qualname__}.")
 
 
 def _format_cause(error: BaseException) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from metaexp.config.classes.make import make
-from metaexp.config.classes.methods import refuse_wrong_methods
 from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.optim import Clip, Schedule
@@ -30,7 +29,7 @@ from metaexp.run.initial.fit import check_new_classes, check_tasks
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.own_class import import_own
-from metaexp.run.initial.own_episodes import check_episodes
+from metaexp.run.initial.own_episodes import check_episodes, require_data
 from metaexp.run.initial.trained_before import check_start
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.optimizer import make_optimizer
@@ -174,8 +173,8 @@ def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
     import_own(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with refuse_changed_settings(f"dataset={settings.dataset_name}"), use_placement(settings.device.examples):
         description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-        loaded = description.load(settings.paths.data, progress)
-    refuse_wrong_methods(type(loaded), f"dataset={settings.dataset_name}")
+        found = description.load(settings.paths.data, progress)
+    loaded = require_data(found, settings.dataset_name)
     warn_of_own_examples(description, loaded, progress)
     return loaded
 

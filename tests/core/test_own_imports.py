@@ -11,7 +11,7 @@ import pytest
 from metaexp.cli.main import main
 from metaexp.core import own_imports
 from metaexp.core.errors import ConfigError, DataError
-from metaexp.core.own_imports import import_own
+from metaexp.core.own_imports import import_own, require_returned
 
 ALGORITHM = """
 from metaexp.algorithms.proto_net import ProtoNet
@@ -129,3 +129,15 @@ def test_a_file_that_is_not_python_is_not_said_to_be_missing(
     (lab / "parts.py").unlink()
     assert main(["train", *given, *changes, "--trust", "own_lab"]) == 2
     assert WRONG[content] not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(None, "nothing"), (3, "an object of the class int"), (dict, "the class dict itself"), ([1], None)],
+)
+def test_what_a_method_returned_has_the_type_that_it_must_have(found: object, said: str | None) -> None:
+    if said is None:
+        assert require_returned(found, list, "load of Mine") is found
+        return
+    with pytest.raises(ConfigError, match=f"^load of Mine returns {said}; it must return a builtins.list.$"):
+        require_returned(found, list, "load of Mine")

@@ -534,3 +534,11 @@ def test_loaded_data_that_metaexp_cannot_call_are_refused(tiny: ModuleType, monk
     monkeypatch.setattr(tiny.LoadedLines, "batches", lambda self, size: None)
     with pytest.raises(ConfigError, match=r"\(self, size\) cannot be called as .*\(self, batch_size, seed\)"):
         built(tiny.settings(OUT))
+
+
+def test_data_of_another_type_are_refused(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = {"nothing": None, "an object of the class dict": {}, "the class LoadedLines itself": tiny.LoadedLines}
+    for said, made in cases.items():
+        monkeypatch.setattr(tiny.Lines, "load", lambda self, folder, progress, made=made: made)
+        with pytest.raises(ConfigError, match=f"load returns {said}; it must return a metaexp.data.base.MetaDataset"):
+            built(tiny.settings(OUT))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
 
+from metaexp.core.counted import shortened
 from metaexp.core.errors import ConfigError, MetaexpError
 from metaexp.core.own_imports import lines_of
+from metaexp.core.shapes import Capacity, FixedBank
 from metaexp.data.base import Dataset
 
 Question = Literal["capacity", "capacity_in", "class_ids_in", "fixed_bank"]
@@ -22,12 +24,14 @@ def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> An
         given: Its arguments.
 
     Raises:
-        ConfigError: The method raises what only a mistake in it can raise; the message says where.
+        ConfigError: The method raises what only a mistake in it can raise, and the message says where; or it returns
+            something else than the base class says.
         DataError: The files are missing or wrong.
         OSError: A file cannot be read.
     """
     try:
-        return getattr(dataset, question)(*given)
+        found = getattr(dataset, question)(*given)
+        is_right = found is None or _IS_RIGHT[question](found)
     except (MetaexpError, OSError):
         raise
     except Exception as error:
@@ -35,6 +39,40 @@ def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> An
             f"{question} of the dataset {type(dataset).__name__} raises {type(error).__name__}: {error} "
             f"({_place(error, getattr(type(dataset), question))}). Correct it, or let it return None."
         ) from error
+    if not is_right:
+        raise ConfigError(
+            f"{question} of the dataset {type(dataset).__name__} returns {shortened(repr(found))}; it must return "
+            f"{_WANTED[question]}, or None where that is not known."
+        )
+    return found
+
+
+def _are_sizes(found: Any) -> bool:
+    return isinstance(found, Mapping) and all(isinstance(size, Capacity) for size in found.values())
+
+
+def _are_classes(found: Any) -> bool:
+    tables = found.values() if isinstance(found, Mapping) else [None]
+    return all(isinstance(table, Mapping) and all(map(_are_texts, table.values())) for table in tables)
+
+
+def _are_texts(names: Any) -> bool:
+    return isinstance(names, Set) and all(isinstance(name, str) for name in names)
+
+
+_IS_RIGHT: Mapping[Question, Callable[[Any], bool]] = {
+    "capacity": _are_sizes,
+    "capacity_in": _are_sizes,
+    "class_ids_in": _are_classes,
+    "fixed_bank": lambda found: isinstance(found, FixedBank),
+}
+_SIZES = "a mapping from splits to metaexp.core.shapes.Capacity"
+_WANTED: Mapping[Question, str] = {
+    "capacity": _SIZES,
+    "capacity_in": _SIZES,
+    "class_ids_in": "a mapping from splits to mappings from the names of classes to sets of texts",
+    "fixed_bank": "a metaexp.core.shapes.FixedBank",
+}
 
 
 def _place(error: Exception, method: Callable[..., Any]) -> str:

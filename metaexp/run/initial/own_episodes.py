@@ -10,8 +10,9 @@ from torch import Tensor
 
 from metaexp.config.classes.methods import refuse_wrong_methods
 from metaexp.core.errors import ConfigError
+from metaexp.core.own_imports import require_returned
 from metaexp.core.shapes import TaskShape
-from metaexp.core.types import Episode
+from metaexp.core.types import Episode, Examples
 from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.models.checks.made_again import is_foreign
 
@@ -20,6 +21,21 @@ log = logging.getLogger(__name__)
 _N_EPISODES: Final = 3
 _ROUNDING: Final = 1e-4
 """The part of the largest number that rounding may change."""
+
+
+def require_data(found: object, name: str) -> MetaDataset:
+    """Return what a dataset has loaded.
+
+    Args:
+        found: What its ``load`` returned.
+        name: What messages call it.
+
+    Raises:
+        ConfigError: It is not a MetaDataset, or metaexp cannot call its methods.
+    """
+    data = require_returned(found, MetaDataset, f"dataset={name}: load")  # type: ignore[type-abstract]
+    refuse_wrong_methods(type(data), f"dataset={name}")
+    return data
 
 
 def check_episodes(
@@ -48,7 +64,8 @@ def check_episodes(
     Raises:
         ConfigError: The episodes are not functions of seed, split and index, or metaexp cannot call what makes them.
     """
-    source = dataset.tasks(shape, seed)
+    made = dataset.tasks(shape, seed)
+    source = require_returned(made, TaskSource, f"dataset={name}: tasks")  # type: ignore[type-abstract]
     refuse_wrong_methods(type(source), f"dataset={name}")
     if source.varies or not (is_foreign(type(dataset)) or is_foreign(type(source))):
         return
@@ -57,6 +74,7 @@ def check_episodes(
         found, again = source.episodes("val", indices), source.episodes("val", indices)
         alone = source.episodes("val", indices[-1:])
         train = _training_episodes(source, indices)
+    _require_episodes(found, f"dataset={name}: episodes")
     last = [tensor[-1:] for tensor in _tensors(found)]
     if not _agree(_tensors(found), _tensors(again)):
         raise ConfigError(
@@ -90,6 +108,15 @@ def _training_episodes(source: TaskSource, indices: Tensor) -> Episode | None:
     except Exception as error:  # code of users
         log.debug("training has no such episodes: %s: %s", type(error).__name__, error)
         return None
+
+
+def _require_episodes(found: object, what: str) -> None:
+    """Raise ConfigError unless ``found`` is a batch of tasks with tensors."""
+    episode = require_returned(found, Episode, what)
+    for part, name in zip(episode, Episode._fields, strict=True):
+        examples = require_returned(part, Examples, f"{what}, for the {name} set,")
+        for tensor, letter in ((examples.x, "x"), (examples.y, "y")):
+            require_returned(tensor, Tensor, f"{what}, for {letter} of the {name} set,")
 
 
 def _tensors(episodes: Episode) -> list[Tensor]:

@@ -12,8 +12,10 @@ import pytest
 from metaexp.config.contradictions import data_facts
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, MissingDataError
+from metaexp.core.shapes import Capacity, FixedBank, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_ids import named_classes
+from metaexp.data.inventory.before_loading import Question, ask_dataset
 from metaexp.run.initial import trained_before
 
 FOLDER = Path("data")
@@ -92,3 +94,30 @@ def test_missing_files_are_not_a_mistake(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingDataError):
         named_classes(Raising("class_ids_in", missing), FOLDER)
     assert facts(Raising("nowhere", missing), monkeypatch).name == "Raising"
+
+
+WRONG: dict[Question, list[object]] = {
+    "capacity": [5, [], {"train": 3}, {"train": (6, 20)}],
+    "capacity_in": [5, {"train": None}],
+    "class_ids_in": [["a"], {"train": ["a"]}, {"train": {"a": "b"}}, {"train": {"a": {3}}}],
+    "fixed_bank": [600, {}],
+}
+RIGHT: dict[Question, list[object]] = {
+    "capacity": [None, {}, {"train": Capacity(6, 20)}],
+    "capacity_in": [None, {"train": Capacity(6, 20)}],
+    "class_ids_in": [None, {}, {"train": {"a": {"b"}, "c": frozenset()}}],
+    "fixed_bank": [None, FixedBank(TaskShape(5, 1, 2), 3)],
+}
+
+
+@pytest.mark.parametrize("question", WRONG)
+def test_an_answer_of_another_type_is_refused(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Raising("nowhere", ValueError())
+    given = [] if question == "capacity" else [FOLDER]
+    for wrong in WRONG[question]:
+        monkeypatch.setattr(Raising, question, lambda self, *_, wrong=wrong: wrong)
+        with pytest.raises(ConfigError, match=f"{question} of the dataset Raising returns .*; it must return a"):
+            ask_dataset(dataset, question, *given)
+    for right in RIGHT[question]:
+        monkeypatch.setattr(Raising, question, lambda self, *_, right=right: right)
+        assert ask_dataset(dataset, question, *given) == right

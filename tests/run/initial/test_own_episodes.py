@@ -101,3 +101,40 @@ def test_a_source_of_tasks_that_metaexp_cannot_call_is_refused(tiny: ModuleType)
         ConfigError, match=r"^dataset=mine: episodes\(self, split\) cannot be called as episodes\(self, "
     ):
         check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"))
+
+
+MADE: dict[str, tuple[Callable[[Episode], object], str]] = {
+    "nothing": (lambda _: None, "episodes returns nothing; it must return a metaexp.core.types.Episode."),
+    "pairs": (lambda e: (tuple(e.support), tuple(e.query)), "episodes returns an object of the class tuple"),
+    "a pair in it": (
+        lambda e: Episode(e.support, tuple(e.query)),
+        "episodes, for the query set, returns an object of ",
+    ),  # type: ignore[arg-type]
+    "lists": (
+        lambda e: Episode(Examples(e.support.x.tolist(), e.support.y), e.query),  # type: ignore[arg-type]
+        "episodes, for x of the support set, returns an object of the class list; it must return a torch.Tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MADE)
+def test_episodes_of_another_type_are_refused(tiny: ModuleType, what: str) -> None:
+    change, message = MADE[what]
+
+    class Source(tiny.LineTasks):  # type: ignore[misc, name-defined]
+        def episodes(self, split: Split, indices: Tensor) -> object:
+            return change(super().episodes(split, indices))
+
+    data = tiny.LoadedLines(None, "a")
+    data.tasks = lambda shape, seed: Source(shape, seed, None)
+    with pytest.raises(ConfigError) as caught:
+        check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"))
+    assert str(caught.value).startswith(f"dataset=mine: {message}")
+
+
+@pytest.mark.parametrize(("made", "said"), [(None, "nothing"), ([], "an object of the class list")])
+def test_tasks_of_another_type_are_refused(tiny: ModuleType, made: object, said: str) -> None:
+    data = tiny.LoadedLines(None, "a")
+    data.tasks = lambda shape, seed: made
+    with pytest.raises(ConfigError, match=f"^dataset=mine: tasks returns {said}; it must return a .*TaskSource"):
+        check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"))
