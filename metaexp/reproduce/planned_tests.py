@@ -40,9 +40,10 @@ def find_row(what: str) -> list[Path]:
         folder = PUBLISHED / what
     if not (folder / RECORD_FILE).is_file():
         hint = format_nearest_path(Path(what).expanduser(), kind="folder") or format_nearest_path(folder, kind="folder")
+        clone = " Published runs are in the repository of metaexp: call this in a clone of it. Or give"
         raise ConfigError(
-            f"{what} is neither a run folder nor a published run in {PUBLISHED}.{hint} Give the folder of a run, with "
-            "its weights in checkpoints/."
+            f"{what} is neither a run folder nor a published run in {PUBLISHED}.{hint}"
+            f"{' Give' if PUBLISHED.is_dir() else clone} the folder of a run, with its weights in checkpoints/."
         )
     folder = folder.resolve()
     near = [path.parent for path in folder.parent.glob(f"{SEED_SUFFIX.sub('', folder.name)}*/{RECORD_FILE}")]

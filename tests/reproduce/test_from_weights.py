@@ -212,6 +212,17 @@ def test_a_wrong_command_is_refused(
     assert message in capsys.readouterr().err
 
 
+def test_outside_a_clone_the_message_says_where_published_runs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reproduce", "nowhere", "--weights"]) == 2
+    assert "clone" not in capsys.readouterr().err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["reproduce", ROW, "--weights"]) == 2
+    assert "call this in a clone of it. Or give the folder of a run" in capsys.readouterr().err
+
+
 def test_a_run_without_weights_is_refused(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(published / f"{ROW}-seed7" / "checkpoints")
     assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 4
