@@ -216,6 +216,8 @@ def test_a_constant_column_stays_finite_when_it_is_standardised(tmp_path):
         ("task,x,y", ['a,"-0,75",1'], r"line 2: x is '-0,75'.* Write numbers with a decimal point: -0\.75\.$"),
         ("task,x,y", ['a,"1,2,3",1'], r"line 2: x is '1,2,3'.* If a value is missing"),
         ("task,x,y", ["a,,1"], "line 2: x is ''.* leave out the line, or fill it in"),
+        ("task,x,y", ["a,,1", "a,2,", "a,1,1"], "line 2: x is ''.* fill it in. 2 of 3 lines have such an empty cell"),
+        ("task,x,y", ["a,,1", "a,2,3"], r"line 2: x is ''.* leave out the line, or fill it in\.$"),
         ("task,x,y", ["a,1e39,1"], "line 2: x is '1e39'.* Divide all by a constant"),
         ('task,"x, cm",,y', ["a,1,2,3"], 'has no column x, .*; it has task, "x, cm", "", y. Name the columns in'),
         ("task,x,y", [], "has no examples"),

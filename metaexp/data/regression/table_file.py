@@ -108,8 +108,10 @@ def _from_csv(
     left = unused(cells, {*known, *x_names, *y_names} & {*header}, known, path)
     split = header.index("split") if "split" in header else None
     numbers = [header.index(name) for name in (*x_names, *y_names)]
+    n_empty = sum(any(not row[place].strip() for place in numbers) for _, row in rows)
+    missing = _MISSING if n_empty < 2 else f"{_MISSING} {n_empty} of {len(rows)} lines have such an empty cell."
     exact = exact_table(
-        [[finite_number(row[place], header[place], line, path, _MISSING) for place in numbers] for line, row in rows]
+        [[finite_number(row[place], header[place], line, path, missing) for place in numbers] for line, row in rows]
     )
     tasks = [row[task] for _, row in rows]
     named = None if split is None else [row[split] for _, row in rows]
