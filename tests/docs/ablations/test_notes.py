@@ -112,6 +112,21 @@ def test_what_the_page_says_of_prototypical_networks_is_true(proto_net: ModuleTy
     assert max(means) - min(means) < 0.002
 
 
+def test_what_the_page_says_of_prototypical_networks_with_5_shots_is_true() -> None:
+    runs = sorted(RESULTS.glob("proto_net_omniglot_5way_5shot*"))
+    assert len(runs) == 3
+    for run in runs:
+        record = read_record(run)
+        assert record.test is not None
+        assert record.reference is not None
+        assert 0 < record.reference.value - record.test.mean < 0.01
+        assert (record.steps, record.full_steps) == (12_000, 20_000)
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        late = [line for line in lines if "val/accuracy" in line and line["step"] >= 4000]
+        last = late[-1]
+        assert all(abs(line["val/accuracy"] - last["val/accuracy"]) < last["val/ci95"] for line in late)
+
+
 def test_what_the_page_says_of_the_training_of_prototypical_networks_is_true() -> None:
     record = read_record(RESULTS / PROTO_NET)
     assert record.reference is not None
