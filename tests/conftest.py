@@ -20,6 +20,7 @@ import pytest
 from coverage import Coverage
 
 SUPPORT = Path(__file__).parent / "support"
+_REPOSITORY = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 gc.set_threshold(100_000, 10, 10)  # imports and collection make a million objects that stay
 sys.path[:0] = map(str, [SUPPORT, *sorted(SUPPORT.glob("[!_]*/"))])  # so that tests can import the helpers there
 
@@ -110,11 +111,11 @@ def _forget_own_code() -> Iterator[None]:
     last, trusted = next(reversed(sys.modules)), set(targets._trusted)
     yield
     targets._trusted.intersection_update(trusted)
-    written = tempfile.gettempdir()
+    written = tempfile.gettempdir()  # where the repository itself may be, too
     for name in list(itertools.takewhile(lambda name: name != last, reversed(sys.modules))):
         spec = getattr(sys.modules[name], "__spec__", None)
         places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
-        if any(place.startswith(written) for place in places):
+        if any(place.startswith(written) and not place.startswith(_REPOSITORY) for place in places):
             del sys.modules[name]
 
 
