@@ -114,6 +114,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
         found = read_yaml(path)
     except RunFolderError:
         raise
+    except OSError as error:
+        raise RunFolderError(explain_unreadable(path, error)) from error
     except Exception as error:  # errors of YAML have no common base class
         raise RunFolderError(f"{explain_unreadable(path, error)} Restore it.") from error
     if not isinstance(found, dict):

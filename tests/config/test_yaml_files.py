@@ -152,7 +152,7 @@ def test_a_tab_is_called_a_tab_wherever_a_file_is_read(text: str, tmp_path: Path
     if text not in READ_IN_C:
         with pytest.raises(RunFolderError) as damaged:
             read_mapping(path)
-        assert str(damaged.value) == str(raised.value)
+        assert str(damaged.value) == f"{raised.value} Restore it."
     path.write_text("a: @b\n")
     with pytest.raises(ConfigError) as other:
         Composer(own).settings(["algorithm=mine"])
