@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from types import FunctionType
+from functools import cached_property
+from types import FunctionType, MethodType
 from typing import Any
 
 from metaexp.core.errors import ConfigError
@@ -31,13 +32,15 @@ def refuse_wrong_methods(cls: type, where: str) -> None:
 def call_problem(function: Callable[..., Any], arguments: Sequence[str], keywords: Sequence[str] = ()) -> str:
     """Say which arguments a function takes, if it cannot be called with these; '' if it can, or nobody knows.
 
+    A decorator of the user's counts as it is: it may give the function more arguments than it takes itself.
+
     Args:
         function: The function, or a bound method.
         arguments: The names of the positional arguments of the call.
         keywords: The names of its keyword arguments.
     """
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(_without_torch(function), follow_wrapped=False)
     except (TypeError, ValueError):  # compiled code does not say
         return ""
     try:
@@ -47,6 +50,15 @@ def call_problem(function: Callable[..., Any], arguments: Sequence[str], keyword
         called = ", ".join([*arguments, *(f"{keyword}=..." for keyword in keywords)])
         return f"{name}{_plain(signature)} cannot be called as {name}({called}){_place(function)}"
     return ""
+
+
+def _without_torch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, or bound method, in decorators of torch such as ``no_grad``, which take the same arguments."""
+    if isinstance(function, MethodType):
+        return MethodType(_without_torch(function.__func__), function.__self__)
+    while hasattr(function, "__wrapped__") and getattr(function, "__globals__", {}).get("__name__", "")[:6] == "torch.":
+        function = function.__wrapped__
+    return function
 
 
 def _replaced(cls: type) -> Iterator[tuple[str, type]]:
@@ -75,7 +87,7 @@ def _problem(cls: type, name: str, base: type) -> str:
             )
             return f"{name} is a method, and {what} in {home}{_place(given)}. {how}."
         return ""
-    if isinstance(given, property) or not callable(getattr(cls, name, None)):
+    if _is_no_method(given, asked):
         return f"{name} is not a method, but in {home} it is. Write `def {name}{_plain(_signature(asked))}`."
     if not isinstance(given, (FunctionType, staticmethod, classmethod)):
         return ""
@@ -86,6 +98,16 @@ def _problem(cls: type, name: str, base: type) -> str:
     function = given if isinstance(given, FunctionType) else given.__func__
     problem = call_problem(function, [*first, *arguments[0]], arguments[1])
     return problem and f"{problem}, as metaexp calls that of {home}. Give it these arguments."
+
+
+def _is_no_method(given: Any, asked: Any) -> bool:
+    """Whether what stands in place of a method cannot be called on an object of the class."""
+    getter = {property: "fget", cached_property: "func"}.get(type(given))
+    if getter is not None:  # it may return a function, except where it was meant to be the method itself
+        asks_nothing = _arguments(_signature(asked), is_bound=not isinstance(asked, staticmethod)) == ([], [])
+        return asks_nothing or bool(call_problem(getattr(given, getter), ["self"]))
+    may_be_replaced = given is None  # __init__ can give each object its own function
+    return not (may_be_replaced or callable(given) or hasattr(type(given), "__get__"))
 
 
 def _signature(function: Any) -> inspect.Signature:

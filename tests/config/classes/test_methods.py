@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,10 @@ def test_static_and_class_methods_and_wrapped_ones_are_called_as_they_are() -> N
         @torch.no_grad()
         def apply(self, module: nn.Module) -> None: ...
 
-    class Callable(Schedule):
+    class Partial(Schedule):
         factor = functools.partial(lambda step: 1.0)  # type: ignore[assignment]
 
-    for cls in (Static, OfClass, Wrapped, Callable):
+    for cls in (Static, OfClass, Wrapped, Partial):
         refuse_wrong_methods(cls, "_target_=own")
     Static.factor = staticmethod(lambda step: 1.0)  # type: ignore[assignment, method-assign]
     OfClass.factor = classmethod(lambda cls, step: 1.0)  # type: ignore[assignment, method-assign]
@@ -112,6 +113,75 @@ def test_a_value_in_place_of_a_method_is_refused_and_a_property_in_place_of_a_va
     with pytest.raises(ConfigError, match=r"factor is not a method.* Write `def factor\(self, step, total_steps\)`"):
         refuse_wrong_methods(Value, "_target_=own.Value")
     refuse_wrong_methods(Asked, "_target_=own.Asked")
+
+
+def with_power(function: Callable[..., float]) -> Callable[..., float]:
+    """A decorator that gives a method one argument more than it is called with."""
+
+    @functools.wraps(function)
+    def called(self: object, *numbers: int) -> float:
+        return function(self, *numbers, 2.0)
+
+    return called
+
+
+def test_a_decorator_that_gives_further_arguments_counts_as_it_is() -> None:
+    class Own(Schedule):
+        @with_power
+        def factor(self, step: int, total_steps: int, power: float) -> float:
+            return power
+
+    refuse_wrong_methods(Own, "_target_=own.Own")
+    assert Own().factor(0, 1) == 2.0
+    assert call_problem(Own().factor, ("step", "total_steps")) == ""
+    Own.factor = torch.no_grad()(lambda self, step: 1.0)  # type: ignore[assignment, call-arg, method-assign]
+    assert "cannot be called as" in call_problem(Own().factor, ("step", "total_steps"))
+
+
+class Compiled:
+    """A descriptor of somebody's library: it gives a function for an object, and none for the class."""
+
+    def __get__(self, made: object, cls: type) -> Callable[..., float]:
+        if made is None:
+            raise RuntimeError("there is no object")
+        return lambda *arguments: 1.0
+
+
+def test_what_gives_a_function_for_an_object_is_not_refused() -> None:
+    class Lazy(Algorithm):
+        loss = Compiled()  # type: ignore[assignment]
+
+    class Once(Schedule):
+        @functools.cached_property
+        def factor(self) -> Callable[..., float]:  # type: ignore[override]
+            return lambda step, total_steps: 1.0
+
+    class Chosen(Schedule):
+        @property
+        def factor(self) -> Callable[..., float]:  # type: ignore[override]
+            return lambda step, total_steps: 1.0
+
+    class Later(Schedule):
+        factor = None  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            self.factor = lambda step, total_steps: 1.0  # type: ignore[assignment, method-assign]
+
+    for cls in (Lazy, Once, Chosen, Later):
+        refuse_wrong_methods(cls, "_target_=own")
+    for made in (Once(), Chosen(), Later()):
+        assert made.factor(0, 1) == 1.0  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("kind", [property, functools.cached_property])
+def test_a_property_that_would_be_the_method_itself_is_refused(kind: Callable[..., Any]) -> None:
+    def factor(self: object, step: int, total_steps: int) -> float:
+        return 1.0
+
+    for base, name, getter in ((Schedule, "factor", factor), (Dataset, "capacity", lambda self: {})):
+        cls = type("Own", (base,), {name: kind(getter)})
+        with pytest.raises(ConfigError, match=f"{name} is not a method"):
+            refuse_wrong_methods(cls, "_target_=own.Own")
 
 
 def test_methods_of_a_class_between_count_and_each_wrong_one_is_named() -> None:
