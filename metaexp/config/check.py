@@ -32,6 +32,7 @@ from metaexp.config.schema import (
     TaskSettings,
     TrainSettings,
 )
+from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.data.classification.preprocessing import Augmentation
 
@@ -67,6 +68,10 @@ _LONGEST_TAG = 64
 """Characters of a tag, as W&B allows."""
 _GROUPS = frozenset({*SLOTS, "task", "device", "paths", "tracker"})
 """The parts of which files are chosen."""
+_NO_DEFAULTS = (
+    f"the configuration has none of the parts {listed(sorted(_GROUPS), len(_GROUPS))}. A root file of your own "
+    "(--config-name) adds to metaexp's: begin it with the lines `defaults:`, `  - config` and `  - _self_`."
+)
 _ON_COMMAND_LINE = ["experiment", "debug", "sweep", "search", "resume", "from"]
 """What a command line may give beside them."""
 
@@ -92,6 +97,8 @@ def check(
         MachineError: The accelerator is not here, and that is the only problem.
         DataError: The files of the dataset are wrong, and that is the only problem.
     """
+    if not (_GROUPS & {*config, *ignored}):
+        raise ConfigError([*earlier_problems, _NO_DEFAULTS])
     checker = Checker([*_framework_keys(), *_keys_of_nodes(config)])
     values = _check_all(checker, config, ignored)
     if isinstance(values.get("model"), ClassSpec):

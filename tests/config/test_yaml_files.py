@@ -177,3 +177,14 @@ def test_the_file_of_a_verb_that_cannot_be_read_is_named(verb: str, content: byt
     with pytest.raises(ConfigError) as raised:
         read_verb_options(verb, [f"{verb}=mine"], Composer(own), [])
     assert str(raised.value).startswith(f"{path}{said}")
+
+
+def test_a_root_file_of_ones_own_is_told_to_begin_with_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("train:\n  steps: 3\n")
+    with pytest.raises(ConfigError) as raised:
+        Composer(tmp_path, "mine").settings([])
+    (problem,) = raised.value.problems
+    assert problem.startswith("the configuration has none of the parts algorithm, clip, dataset, device, model")
+    assert problem.endswith("begin it with the lines `defaults:`, `  - config` and `  - _self_`.")
+    (tmp_path / "mine.yaml").write_text("defaults:\n  - config\n  - _self_\ntrain:\n  steps: 3\n")
+    assert Composer(tmp_path, "mine").settings([]).train.steps == 3

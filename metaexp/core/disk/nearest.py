@@ -35,13 +35,19 @@ def nearest_path(path: Path, *, within: Path = Path(), kind: str = "") -> Path |
 def format_nearest_path(path: Path, *, key: str = "", kind: str = "") -> str:
     """Return ' Did you mean X?' for the nearest path that is there, or '' where none is near.
 
+    A path that is there and of the other kind is called so.
+
     Args:
         path: A path that is not there, relative to the current folder.
         key: What stands before the path where it is written, such as ``model.weights=``.
         kind: What the path must be: ``file`` or ``folder``; empty if both are allowed.
     """
     near = nearest_path(path, kind=kind)
-    return f" Did you mean {shlex.quote(f'{key}{near}')}?" if near else ""
+    of_other_kind = ""
+    if kind and is_there(path):
+        of_other_kind = f" It is a {'file' if kind == 'folder' else 'folder'}."
+        near = path.parent if kind == "folder" and path.parent != Path() else None
+    return of_other_kind + (f" Did you mean {shlex.quote(f'{key}{near}')}?" if near else "")
 
 
 def not_a_run(path: Path, file: str) -> RunFolderError:

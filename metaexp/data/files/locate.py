@@ -48,9 +48,11 @@ def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = 
     looked_for = path.absolute()
     near = nearest_path(Path(value).expanduser(), within=folder, kind=kind)
     hint = f" Did you mean {shlex.quote(f'{key}={near}')}?" if near else ""
+    if is_there(path):  # and of the other kind
+        hint = f" It is a {'file' if kind == 'folder' else 'folder'}."
     message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}.{hint} {give}"
     here = Path(value).absolute()
-    if here == looked_for or not is_there(here):
+    if here == looked_for or not is_there(here, kind):
         raise MissingDataError(message)
     raise MissingDataError(
         f"{message} The current folder has {value}, but relative paths begin at paths.data, which is "

@@ -45,3 +45,14 @@ def test_a_path_that_is_not_a_run_folder_says_what_it_is(tmp_path: Path) -> None
         str(not_a_run(tmp_path / "emty", "record.json"))
     )
     assert "there is no such file." in str(not_a_run(tmp_path / "run" / "record.json", "record.json"))
+
+
+def test_a_path_of_the_other_kind_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("conf").mkdir()
+    Path("conf/mine.yaml").touch()
+    Path("alone.yaml").touch()
+    assert format_nearest_path(Path("conf/mine.yaml"), kind="folder") == " It is a file. Did you mean conf?"
+    assert format_nearest_path(Path("alone.yaml"), kind="folder") == " It is a file."
+    assert format_nearest_path(Path("conf"), kind="file") == " It is a folder."
+    assert format_nearest_path(Path("conf/mine.yaml")) == "", "both kinds are allowed: nothing is wrong with it"

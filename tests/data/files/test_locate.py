@@ -92,7 +92,7 @@ def test_every_dataset_of_ones_own_says_it(
     name: str, given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "mine").touch()
+    (tmp_path / "mine").mkdir() if any(line.startswith("folder=") for line in given) else (tmp_path / "mine").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingDataError, match=r"=mine: there is no .*data/mine\. .* The current folder has mine, but"):
         mx.dataset(name, *(f"dataset.{line}" for line in given), "paths.data=data")
@@ -104,6 +104,18 @@ def test_a_corrected_name_is_of_the_kind_that_is_needed(tmp_path: Path) -> None:
         with pytest.raises(MissingDataError) as caught:
             existing_path(tmp_path, "dataset.file", value, give="Give one.", kind=kind)
         assert ("Did you mean dataset.file=images.npz?" in str(caught.value)) is has_hint
+
+
+def test_a_path_of_the_other_kind_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("data/images", "here/images", "here/known.csv"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "data" / "table.csv").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    for value, kind, said in (("images", "file", "folder"), ("table.csv", "folder", "file")):
+        with pytest.raises(MissingDataError, match=rf"{value}\. It is a {said}\. Give one\.$"):
+            existing_path(tmp_path / "data", "dataset.file", value, give="Give one.", kind=kind)
+    with pytest.raises(MissingDataError, match=r"known\.csv\. Give one\.$"):  # the one here is a folder
+        existing_path(tmp_path / "data", "dataset.file", "known.csv", give="Give one.", kind="file")
 
 
 def test_a_name_that_no_system_allows_is_not_there(tmp_path: Path) -> None:
