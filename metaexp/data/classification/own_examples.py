@@ -22,7 +22,9 @@ def warn_of_own_examples(description: Dataset, loaded: MetaDataset, progress: Pr
     loads = next(cls for cls in type(description).__mro__ if "load" in vars(cls))
     if loads.__module__.startswith("metaexp.") or not isinstance(loaded, ClassDataset) or not loaded.in_memory:
         return
-    examples, sizes, splits = loaded.given_examples(), loaded.sizes(), loaded.class_names
+    examples, sizes, splits = loaded.given_examples().detach(), loaded.sizes(), loaded.class_names
+    if not examples.numel():
+        return
     warn_of_duplicates(examples, sizes, splits, progress)
     warn_of_scales(examples, sizes, splits, progress)
     warn_of_suspect_images(examples, loaded.origin.name, progress)

@@ -26,7 +26,7 @@ def warn_of_scales(
     progress: Progress,
     version: str | None = None,
 ) -> None:
-    """Say which splits have values of another size than the training split.
+    """Say which splits have values of another size than the training split, if there is one.
 
     Args:
         examples: (B, ...), ordered by class. Bytes have one scale, so they are not checked.
@@ -35,13 +35,13 @@ def warn_of_scales(
         progress: Receives a line for each split of another scale.
         version: The version of :class:`~metaexp.data.cache.prepared.Prepared`: the sizes of a mapped file are kept.
     """
-    if not examples.is_floating_point():
+    if not examples.is_floating_point() or not splits.get("train"):
         return
     sizes: dict[str, float] = json.loads(
         compute_once(version, "scales", lambda: json.dumps(_sizes(examples, classes)).encode())
     )
     of_split = {split: sum(sizes[name] for name in names) / len(names) for split, names in splits.items() if names}
-    train = of_split.get("train", 0.0)
+    train = of_split["train"]
     for split in ("val", "test"):
         size = of_split.get(split, train)
         if max(size, train) > _FACTOR * min(size, train):
@@ -62,10 +62,10 @@ def warn_of_large_values(
     """Say that vectors, sequences, or images of other than 1 or 3 channels have values too large to learn from.
 
     Args:
-        examples: (B, D), (B, L, D) or (B, C, H, W), ordered by class. Bytes become small numbers, and floats of usual
-            images are looked at in :func:`~metaexp.data.classification.suspect_images.warn_of_suspect_images`.
+        examples: (B,), (B, D), (B, L, D) or (B, C, H, W), ordered by class. Bytes become small numbers, and floats of
+            usual images are looked at in :func:`~metaexp.data.classification.suspect_images.warn_of_suspect_images`.
         classes: Class -> its number of examples, in the order of the rows.
-        splits: The classes of each split.
+        splits: The classes of each split. Without a training split nothing is checked.
         where: What messages call the file or the class that they are from.
         progress: Receives a line if they are too large.
         version: As for :func:`warn_of_scales`.
@@ -73,9 +73,11 @@ def warn_of_large_values(
     is_image = examples.dim() == 4
     if not examples.is_floating_point() or (is_image and examples.shape[1] in COLOURS):
         return
-    names = sorted(splits["train"])
+    names = sorted(splits.get("train", ()))
+    if not names:
+        return
     name = f"large-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]}"
-    columns = examples.movedim(1, -1) if is_image else examples
+    columns = examples.movedim(1, -1) if is_image else examples.reshape(len(examples), *(examples.shape[1:] or (1,)))
     mean_square, most = json.loads(
         compute_once(version, name, lambda: json.dumps(_largest(columns, classes, frozenset(names))).encode())
     )

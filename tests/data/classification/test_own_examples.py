@@ -23,14 +23,15 @@ class Own(Dataset):
 
     kind = "classification"
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, splits: dict[Split, list[str]] = SPLITS) -> None:
         self.images = images
+        self.splits = splits
 
     def capacity(self) -> None:
         """Only what is loaded tells."""
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
-        return ClassDataset(Origin("mine", "0"), self.images, dict.fromkeys("abcde", 2), SPLITS)
+        return ClassDataset(Origin("mine", "0"), self.images, dict.fromkeys("abcde", 2), self.splits)
 
 
 class Published(Own):
@@ -45,9 +46,9 @@ def images() -> Tensor:
     return torch.randint(0, 256, (10, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def said(images: Tensor, cls: type[Own] = Own) -> list[str]:
+def said(images: Tensor, cls: type[Own] = Own, splits: dict[Split, list[str]] = SPLITS) -> list[str]:
     lines: list[str] = []
-    dataset = cls(images)
+    dataset = cls(images, splits)
     warn_of_own_examples(dataset, dataset.load(Path(), lines.append), lines.append)
     return lines
 
@@ -55,6 +56,20 @@ def said(images: Tensor, cls: type[Own] = Own) -> list[str]:
 def test_good_images_bring_no_warning() -> None:
     assert said(images()) == []
     assert said(images() / 255.0) == []
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (0,), (7, 4), (5, 6, 6)])
+def test_examples_of_any_shape_are_looked_at_without_a_training_split_and_with_gradients(
+    shape: tuple[int, ...],
+) -> None:
+    examples = torch.randn(10, *shape, generator=torch.Generator().manual_seed(0))
+    for splits in (SPLITS, {"test": ["a", "b"]}, {"train": [], "test": ["a", "b"]}):
+        assert said(examples, splits=splits) == []
+        assert said(examples.clone().requires_grad_(), splits=splits) == []
+    if examples.numel():
+        large = "values of the training split of mine are up to"
+        assert any(large in line for line in said(examples * 1e4))
+        assert not any(large in line for line in said(examples * 1e4, splits={"test": ["a", "b"]}))
 
 
 def same_in_test(images: Tensor) -> Tensor:
