@@ -132,6 +132,13 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"algorithm__inner_lrr": 3},
         ["algorithm.inner_lrr is not an argument of metaexp.algorithms.maml.MAML. Did you mean algorithm.inner_lr?"],
     ),
+    "a name that is like none of its section": (
+        {"algorithm__momentum": 3},
+        [
+            "algorithm.momentum is not an argument of metaexp.algorithms.maml.MAML. Known: inner_lr, inner_steps, "
+            "inner_steps_test, first_order, inner_loss_reduction, adapt, batch_norm, engine."
+        ],
+    ),
     "unknown key at the top": ({"seeed": 3}, ["seeed is not a key of the configuration. Did you mean seed?"]),
     "a key with no near name": (
         {"eval__zzz": 3},

@@ -205,7 +205,10 @@ class Checker:
         same = [key for key in others if key.rpartition(".")[2] == name]
         if same and name not in near:
             return format_nearest(path, same) or f" Did you mean {same[0]}?"
-        return near or format_nearest(path, others) or (f" Known: {', '.join(known)}." if known else " There are none.")
+        beside = path.rpartition(".")[0]  # of a whole key, the part that is the same would make any name there near
+        elsewhere = [key for key in others if not beside or key.rpartition(".")[0] != beside]
+        all_known = f" Known: {', '.join(known)}." if known else " There are none."
+        return near or format_nearest(path, elsewhere) or all_known
 
     def _open_keys(self, key: str, node: Mapping[str, Any], slot: Slot) -> dict[str, Any]:
         """The keys of a node that a configuration may give."""
