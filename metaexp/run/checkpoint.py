@@ -164,7 +164,19 @@ def write(base: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> Non
     """
     import safetensors.torch
 
-    write_files(base, safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}), values)
+    write_files(base, safetensors.torch.save(_apart(tensors)), values)
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each in memory of its own, as safetensors asks: a buffer may be part of a parameter."""
+    found: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        there = tensor.detach().cpu().contiguous()
+        place = there.untyped_storage().data_ptr()
+        found[name] = there.clone() if place in places else there
+        places.add(place)
+    return found
 
 
 def write_files(base: Path, content: bytes, values: dict[str, Any]) -> None:

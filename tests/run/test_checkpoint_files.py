@@ -43,6 +43,16 @@ def test_an_algorithm_without_tensors_can_be_saved(tmp_path: Path) -> None:
     assert checkpoints.load() == (0, {}, VALUES)
 
 
+def test_tensors_that_share_memory_are_saved_each(tmp_path: Path) -> None:
+    whole = torch.arange(6.0)
+    shared = {"weights/a": whole.reshape(2, 3), "optimizer/0/view": whole.reshape(2, 3), "optimizer/0/part": whole[4:]}
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(3, {**shared, "weights/empty": torch.zeros(0), "optimizer/0/empty": torch.zeros(0)}, VALUES)
+    found = checkpoints.load()
+    assert found is not None
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in shared.items())
+
+
 def test_only_the_last_two_are_kept(saved: Checkpoints) -> None:
     saved.save(9, tensors(9.0), VALUES)
     assert saved.steps() == [6, 9]

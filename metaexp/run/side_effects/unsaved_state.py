@@ -77,6 +77,13 @@ class UnsavedState:
                 " and ".join(drawn),
             )
             changed += [f"the random generator of {name}" for name in drawn]
+        if shared := _shared(self.optimizer):
+            log.warning(
+                "the optimizer keeps the same memory under two names (%s). A checkpoint holds two copies, so a resumed "
+                "run differs if one of them is changed in place. Keep a copy there: .clone().",
+                listed(shared, 3),
+            )
+            changed += [f"that {one} share memory" for one in shared]
         return changed
 
     def _held(self) -> Iterator[tuple[str, Any]]:
@@ -85,6 +92,18 @@ class UnsavedState:
             for name, value in vars(holder).items():
                 if name not in _OF_TORCH and not (holder is self.optimizer and name in _SAVED):
                     yield f"{name} of {part} {type(holder).__name__}", comparable(value, dict(saved))
+
+
+def _shared(optimizer: torch.optim.Optimizer) -> list[str]:
+    """Pairs of names whose tensors share memory: ``view and the parameter``, each named once."""
+    found: list[str] = []
+    owners = {p.untyped_storage().data_ptr(): "the parameter" for g in optimizer.param_groups for p in g["params"]}
+    for slots in optimizer.state.values():
+        for name, value in slots.items():
+            if isinstance(value, Tensor) and value.layout == torch.strided and value.numel():
+                owner = owners.setdefault(value.untyped_storage().data_ptr(), str(name))
+                found += [f"{name} and {owner}"] if owner != name else []
+    return list(dict.fromkeys(found))
 
 
 def _saved_parts(optimizer: torch.optim.Optimizer) -> dict[int, object]:

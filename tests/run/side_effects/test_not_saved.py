@@ -21,6 +21,7 @@ from metaexp.run.initial.parent import format_parent, read_further
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 from metaexp.run.side_effects.not_saved import not_saved, note_not_saved
+from metaexp.run.side_effects.unsaved_state import UnsavedState
 
 
 def hide_a_count(tiny: ModuleType, patch: pytest.MonkeyPatch) -> None:
@@ -116,3 +117,54 @@ def test_what_is_noted_belongs_to_one_algorithm_and_is_named_once(tiny: ModuleTy
     note_not_saved(first, ["a", "a", "b"])
     note_not_saved(first, ["b", "c"])
     assert (not_saved(first), not_saved(other)) == (["a", "b", "c"], [])
+
+
+class Sharing(torch.optim.SGD):
+    """Keeps the parameter itself, or one tensor under two names, or copies."""
+
+    def __init__(self, params: Any, kept: str) -> None:
+        super().__init__(params, lr=0.1)
+        self.kept = kept
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        for parameter in self.param_groups[0]["params"]:
+            slots = self.state[parameter]
+            slots["sum"] = torch.zeros(2)
+            kinds = {
+                "view": parameter.detach(),
+                "same": slots["sum"],
+                "copy": torch.zeros(2),
+                "nothing": torch.zeros(0),
+            }
+            slots["other"] = kinds[self.kept]
+
+
+def with_gradients() -> list[torch.nn.Parameter]:
+    made = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    for parameter in made:
+        parameter.grad = torch.ones(2)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kept", "named"), [("view", "other and the parameter"), ("same", "other and sum"), ("copy", ""), ("nothing", "")]
+)
+def test_state_that_shares_memory_is_named(kept: str, named: str, caplog: pytest.LogCaptureFixture) -> None:
+    optimizer = Sharing(with_gradients(), kept)
+    unsaved = UnsavedState(optimizer)
+    optimizer.step()
+    assert unsaved.check() == ([f"that {named} share memory"] if named else [])
+    assert (f"keeps the same memory under two names ({named})" in caplog.text) is bool(named)
+
+
+OF_TORCH = ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "ASGD", "Rprop", "RMSprop", "Adagrad", "Adadelta")
+
+
+@pytest.mark.parametrize("name", OF_TORCH)
+@pytest.mark.parametrize("foreach", [False, True])
+def test_no_optimiser_of_torch_shares_memory(name: str, foreach: bool) -> None:
+    optimizer = getattr(torch.optim, name)(with_gradients(), lr=0.1, foreach=foreach)
+    unsaved = UnsavedState(optimizer)
+    optimizer.step()
+    assert unsaved.check() == []
