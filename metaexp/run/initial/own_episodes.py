@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from metaexp.config.classes.methods import refuse_wrong_methods
+from metaexp.core.counted import shortened
 from metaexp.core.errors import ConfigError
 from metaexp.core.own_imports import require_returned
 from metaexp.core.shapes import TaskShape
@@ -31,11 +33,38 @@ def require_data(found: object, name: str) -> MetaDataset:
         name: What messages call it.
 
     Raises:
-        ConfigError: It is not a MetaDataset, or metaexp cannot call its methods.
+        ConfigError: It is not a MetaDataset, metaexp cannot call its methods, or it does not say what its examples are.
     """
     data = require_returned(found, MetaDataset, f"dataset={name}: load")  # type: ignore[type-abstract]
     refuse_wrong_methods(type(data), f"dataset={name}")
+    problems = [
+        f"dataset={name}: {type(data).__name__}.{attribute} "
+        f"{'is not set' if value is None else f'is {shortened(repr(value))}'}; it must be {wanted}."
+        for attribute, (is_right, wanted) in _ATTRIBUTES.items()
+        if not is_right(value := getattr(data, attribute, None))
+    ]
+    if problems:
+        raise ConfigError(problems)
     return data
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+_ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "kind": (lambda value: value in ("classification", "regression"), "'classification' or 'regression'"),
+    "input_shape": (
+        lambda value: isinstance(value, (tuple, list)) and bool(value) and all(_is_count(size, 1) for size in value),
+        "the shape of one example, a tuple such as (1, 28, 28)",
+    ),
+    "target_size": (lambda value: _is_count(value, 0), "the outputs of a regression task, and 0 for classification"),
+    "digest": (
+        lambda value: isinstance(value, str) and bool(value),
+        "a text that other examples change, such as the SHA-256 of all of them, in hexadecimal digits",
+    ),
+}
+"""What loaded data say of their examples: what is right, and a name for it."""
 
 
 def check_episodes(

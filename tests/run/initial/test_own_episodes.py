@@ -14,7 +14,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Split, TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
-from metaexp.run.initial.own_episodes import check_episodes
+from metaexp.run.initial.own_episodes import check_episodes, require_data
 
 SHAPE = TaskShape(0, 3, 4)
 Change = Callable[[Tensor], Tensor]
@@ -138,3 +138,24 @@ def test_tasks_of_another_type_are_refused(tiny: ModuleType, made: object, said:
     data.tasks = lambda shape, seed: made
     with pytest.raises(ConfigError, match=f"^dataset=mine: tasks returns {said}; it must return a .*TaskSource"):
         check_episodes(data, "mine", SHAPE, 5, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("digest", None, "is not set; it must be a text that other examples change"),
+        ("digest", b"ab", "is b'ab'; it must be a text"),
+        ("kind", "classificaton", "is 'classificaton'; it must be 'classification' or 'regression'."),
+        ("input_shape", (), r"is \(\); it must be the shape of one example, a tuple such as \(1, 28, 28\)"),
+        ("input_shape", 5, "is 5; it must be the shape"),
+        ("target_size", 1.0, "is 1.0; it must be the outputs of a regression task, and 0 for classification"),
+    ],
+)
+def test_data_that_do_not_say_what_their_examples_are_are_refused(
+    tiny: ModuleType, attribute: str, value: object, said: str
+) -> None:
+    data = tiny.LoadedLines(None, "a")
+    assert require_data(data, "mine") is data
+    setattr(data, attribute, value)
+    with pytest.raises(ConfigError, match=rf"^dataset=mine: LoadedLines\.{attribute} {said}"):
+        require_data(data, "mine")
