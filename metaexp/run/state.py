@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -212,7 +213,9 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         | {key: group[key] for key in _OF_ONE_MACHINE if key in group}
         for saved, group in zip(plain["groups"], state["param_groups"], strict=True)
     ]
-    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Casting complex values to real", UserWarning)  # they are put back below
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})
     for number, values in slots.items():
         _put_exactly(optimizer.state[parameters[number]], values, parameters[number].device)
 

@@ -8,6 +8,7 @@ import logging
 import math
 import pathlib
 import random
+import warnings
 from collections import defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -493,6 +494,24 @@ def test_an_optimiser_has_exactly_its_state_after_a_resume(tmp_path: Path) -> No
     assert found == wanted
     first.state[first.param_groups[0]["params"][0]]["nest"][0][1][0] += 1
     assert found != comparable_state(first)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool, torch.int64, torch.float64, torch.float16])
+def test_state_of_any_type_comes_back_without_a_warning(dtype: torch.dtype, tmp_path: Path) -> None:
+    first, again = (torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1) for _ in range(2))
+    kept = torch.tensor([0.0, 3.0j if dtype.is_complex else 3.0]).to(dtype)
+    first.state[first.param_groups[0]["params"][0]]["kept"] = kept
+    state = TrainState(nn.Linear(1, 1), first)  # type: ignore[arg-type]
+    write(tmp_path / "step", state.tensors(), state.values())
+    was_always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            TrainState(nn.Linear(1, 1), again).restore(*read(tmp_path / "step"))  # type: ignore[arg-type]
+    finally:
+        torch.set_warn_always(was_always)
+    found = again.state[again.param_groups[0]["params"][0]]["kept"]
+    assert (found.dtype, found.tolist(), [str(w.message) for w in caught]) == (dtype, kept.tolist(), [])
 
 
 def comparable_state(optimizer: torch.optim.Optimizer) -> str:
