@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from metaexp.core.shapes import Split
+from metaexp.data.arrays import Arrays
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
-from metaexp.data.classification.own_examples import warn_of_own_examples
+from metaexp.data.classification.own_examples import Heard, warn_of_own_examples
 from metaexp.data.classification.preprocessing import Origin
 from metaexp.data.inventory.overview import load_and_count
 
@@ -47,10 +49,10 @@ def images() -> Tensor:
 
 
 def said(images: Tensor, cls: type[Own] = Own, splits: dict[Split, list[str]] = SPLITS) -> list[str]:
-    lines: list[str] = []
+    heard = Heard(lambda line: None)
     dataset = cls(images, splits)
-    warn_of_own_examples(dataset, dataset.load(Path(), lines.append), lines.append)
-    return lines
+    warn_of_own_examples(dataset, dataset.load(Path(), heard), heard)
+    return heard.lines
 
 
 def test_good_images_bring_no_warning() -> None:
@@ -96,3 +98,16 @@ def test_metaexp_data_says_it_too(tmp_path: Path) -> None:
     lines: list[str] = []
     load_and_count(Own(images().float()), tmp_path, lines.append)
     assert any("are floats from 0 to 255" in line for line in lines)
+
+
+def test_what_a_base_class_of_metaexp_has_said_is_not_said_again(tmp_path: Path) -> None:
+    class Mine(Arrays):
+        def load(self, folder: Path, progress: Progress) -> ClassDataset:
+            return super().load(folder, progress)
+
+    x = same_in_test(images().float()).numpy()
+    np.savez(tmp_path / "birds.npz", x=x, y=np.repeat(list("abcde"), 2))
+    lines: list[str] = []
+    load_and_count(Mine("birds.npz", [0.4, 0.2, 0.4], 0, False, None, "none", "all"), tmp_path, lines.append)
+    assert sum("byte for byte" in line for line in lines) == 1
+    assert sum("are floats from 0 to 255" in line for line in lines) == 1
