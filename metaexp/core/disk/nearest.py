@@ -42,12 +42,24 @@ def format_nearest_path(path: Path, *, key: str = "", kind: str = "") -> str:
         key: What stands before the path where it is written, such as ``model.weights=``.
         kind: What the path must be: ``file`` or ``folder``; empty if both are allowed.
     """
-    near = nearest_path(path, kind=kind)
-    of_other_kind = ""
-    if kind and is_there(path):
-        of_other_kind = f" It is a {'file' if kind == 'folder' else 'folder'}."
+    other = format_other_kind(path, kind)
+    if other:
         near = path.parent if kind == "folder" and path.parent != Path() else None
-    return of_other_kind + (f" Did you mean {shlex.quote(f'{key}{near}')}?" if near else "")
+    else:
+        near = nearest_path(path, kind=kind)
+    return other + (f" Did you mean {shlex.quote(f'{key}{near}')}?" if near else "")
+
+
+def format_other_kind(path: Path, kind: str) -> str:
+    """Return ' It is a file.' or ' It is a folder.' for a path that is there and of the other kind; else ''.
+
+    Args:
+        path: The path.
+        kind: What it must be: ``file`` or ``folder``; empty if both are allowed.
+    """
+    if not kind or not is_there(path) or is_there(path, kind):
+        return ""
+    return f" It is a {'file' if kind == 'folder' else 'folder'}."
 
 
 def not_a_run(path: Path, file: str) -> RunFolderError:

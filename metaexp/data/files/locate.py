@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from metaexp.core.disk.nearest import is_there, nearest_path
+from metaexp.core.disk.nearest import format_other_kind, is_there, nearest_path
 from metaexp.core.errors import DataError, MissingDataError
 
 
@@ -47,9 +47,7 @@ def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = 
         return path
     looked_for = path.absolute()
     near = nearest_path(Path(value).expanduser(), within=folder, kind=kind)
-    hint = f" Did you mean {shlex.quote(f'{key}={near}')}?" if near else ""
-    if is_there(path):  # and of the other kind
-        hint = f" It is a {'file' if kind == 'folder' else 'folder'}."
+    hint = format_other_kind(path, kind) or (f" Did you mean {shlex.quote(f'{key}={near}')}?" if near else "")
     message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}.{hint} {give}"
     here = Path(value).absolute()
     if here == looked_for or not is_there(here, kind):
