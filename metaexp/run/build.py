@@ -16,7 +16,7 @@ from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import trains_on_batches
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
-from metaexp.data.classification.own_examples import Heard, warn_of_own_examples
+from metaexp.data.classification.own_examples import load_and_warn
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
@@ -173,11 +173,8 @@ def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
     import_own(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with refuse_changed_settings(f"dataset={settings.dataset_name}"), use_placement(settings.device.examples):
         description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-        heard = Heard(progress)
-        found = description.load(settings.paths.data, heard)
-    loaded = require_data(found, settings.dataset_name)
-    warn_of_own_examples(description, loaded, heard)
-    return loaded
+        found = load_and_warn(description, settings.paths.data, progress)
+    return require_data(found, settings.dataset_name)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.cache.place import cache_folder
 from metaexp.data.classification.class_dataset import ClassDataset
-from metaexp.data.classification.own_examples import Heard, warn_of_own_examples
+from metaexp.data.classification.own_examples import load_and_warn
 from metaexp.data.mixture.data import MixtureData
 from metaexp.data.regression.table_tasks import TableData
 
@@ -93,9 +93,7 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
         DataError: The data are missing or damaged.
     """
     start = time.perf_counter()
-    heard = Heard(progress)
-    loaded = dataset.load(folder, heard)
-    warn_of_own_examples(dataset, loaded, heard)
+    loaded = load_and_warn(dataset, folder, progress)
     seconds = time.perf_counter() - start
     facts = {"digest": loaded.digest}
     name = type(dataset).__name__

@@ -13,7 +13,7 @@ from metaexp.core.shapes import Split
 from metaexp.data.arrays import Arrays
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
-from metaexp.data.classification.own_examples import Heard, warn_of_own_examples
+from metaexp.data.classification.own_examples import load_and_warn
 from metaexp.data.classification.preprocessing import Origin
 from metaexp.data.inventory.overview import load_and_count
 
@@ -49,10 +49,9 @@ def images() -> Tensor:
 
 
 def said(images: Tensor, cls: type[Own] = Own, splits: dict[Split, list[str]] = SPLITS) -> list[str]:
-    heard = Heard(lambda line: None)
-    dataset = cls(images, splits)
-    warn_of_own_examples(dataset, dataset.load(Path(), heard), heard)
-    return heard.lines
+    lines: list[str] = []
+    load_and_warn(cls(images, splits), Path(), lines.append)
+    return lines
 
 
 def test_good_images_bring_no_warning() -> None:
