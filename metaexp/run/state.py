@@ -191,7 +191,7 @@ def plain_state(optimizer: torch.optim.Optimizer, nested: dict[str, Tensor] | No
         },
     }
     if nested is not None:
-        nested |= {key: t.detach().clone() for key, t in found.items()}  # safetensors refuses shared memory
+        nested |= found
     return plain
 
 

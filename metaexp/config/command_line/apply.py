@@ -32,12 +32,13 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
     """
     problems: list[str] = []
     absent: list[str] = []
-    are_there = all(_exists(config, value.key_or_group) for value in values)
+    are_there = all(_node(config, value.key_or_group) is not None for value in values)
     open_tables = frozenset() if are_there else _open_tables(config)
     for value in values:
         key, line = value.key_or_group, (value.input_line or "").lstrip("+")
-        exists = _exists(config, key)
-        if not value.is_delete() and value.value() == {} and exists and _is_full(config, key):
+        node = _node(config, key)
+        exists = node is not None
+        if not value.is_delete() and value.value() == {} and _is_full(node):
             problems.append(
                 f"{line} changes nothing: a mapping is added to the one that is there. To take one of its keys out, "
                 f"write ~{key}.NAME."
@@ -76,18 +77,16 @@ def _is_open(key: str, open_tables: frozenset[str]) -> bool:
     return key in IN_NO_FILE or any(key.startswith(f"{table}.") for table in open_tables)
 
 
-def _exists(config: DictConfig, key: str) -> bool:
+def _node(config: DictConfig, key: str) -> Any:
+    """What OmegaConf has for a key: a node even where the value is null or missing; None where there is no such key."""
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, DictConfig) or part not in node.keys():  # noqa: SIM118 - `in node` is false for ???
-            return False
+            return None
         node = node._get_node(part)
-    return True
+    return node
 
 
-def _is_full(config: DictConfig, key: str) -> bool:
-    """Whether the value of a key that exists is a mapping with keys."""
-    node: Any = config
-    for part in key.split("."):
-        node = node._get_node(part)
+def _is_full(node: Any) -> bool:
+    """Whether a node is a mapping with keys."""
     return isinstance(node, DictConfig) and not node._is_missing() and not node._is_interpolation() and len(node) > 0

@@ -29,9 +29,10 @@ def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> An
         DataError: The files are missing or wrong.
         OSError: A file cannot be read.
     """
+    is_answer, wanted = _ANSWERS[question]
     try:
         found = getattr(dataset, question)(*given)
-        is_right = found is None or _IS_RIGHT[question](found)
+        is_right = found is None or is_answer(found)
     except (MetaexpError, OSError):
         raise
     except Exception as error:
@@ -42,7 +43,7 @@ def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> An
     if not is_right:
         raise ConfigError(
             f"{question} of the dataset {type(dataset).__name__} returns {shortened(repr(found))}; it must return "
-            f"{_WANTED[question]}, or None where that is not known."
+            f"{wanted}, or None where that is not known."
         )
     return found
 
@@ -60,19 +61,14 @@ def _are_texts(names: Any) -> bool:
     return isinstance(names, Set) and all(isinstance(name, str) for name in names)
 
 
-_IS_RIGHT: Mapping[Question, Callable[[Any], bool]] = {
-    "capacity": _are_sizes,
-    "capacity_in": _are_sizes,
-    "class_ids_in": _are_classes,
-    "fixed_bank": lambda found: isinstance(found, FixedBank),
-}
 _SIZES = "a mapping from splits to metaexp.core.shapes.Capacity"
-_WANTED: Mapping[Question, str] = {
-    "capacity": _SIZES,
-    "capacity_in": _SIZES,
-    "class_ids_in": "a mapping from splits to mappings from the names of classes to sets of texts",
-    "fixed_bank": "a metaexp.core.shapes.FixedBank",
+_ANSWERS: Mapping[Question, tuple[Callable[[Any], bool], str]] = {
+    "capacity": (_are_sizes, _SIZES),
+    "capacity_in": (_are_sizes, _SIZES),
+    "class_ids_in": (_are_classes, "a mapping from splits to mappings from the names of classes to sets of texts"),
+    "fixed_bank": (lambda found: isinstance(found, FixedBank), "a metaexp.core.shapes.FixedBank"),
 }
+"""What is right as the answer to a question, and a name for it."""
 
 
 def _place(error: Exception, method: Callable[..., Any]) -> str:

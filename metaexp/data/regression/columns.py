@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.generic]
 
+IF_MISSING = "If a value is missing, leave out the line, or fill it in."
 _MOST_LOSS = 0.01
 """The part of a column's variation that rounding may take without a warning."""
 _CONSTANT = 1e-12

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from metaexp.core.counted import listed
 from metaexp.core.errors import DataError
 from metaexp.data.files.csv_rows import read_rows, unused
-from metaexp.data.regression.columns import exact_table, finite_number, lettered_columns, lost_digits
+from metaexp.data.regression.columns import IF_MISSING, exact_table, finite_number, lettered_columns, lost_digits
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-_MISSING = "If a value is missing, leave out the line, or fill it in."
 
 
 class NewRows(NamedTuple):
@@ -61,7 +59,7 @@ def read_new_rows(
     notes = unused({name: None for name in header if name not in expected}, read, (), path)
     places = [header.index(name) for name in (*x_names, *y_names)]
     exact = exact_table(
-        [[finite_number(row[place], header[place], line, path, _MISSING) for place in places] for line, row in rows]
+        [[finite_number(row[place], header[place], line, path, IF_MISSING) for place in places] for line, row in rows]
     )
     notes += lost_digits(exact, [""] * len(rows), [*x_names, *y_names], path)
     values, n = exact.astype(np.float32), len(x_names)

@@ -13,6 +13,7 @@ from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 from metaexp.data.files.refused_values import refuse_not_finite
 from metaexp.data.regression.columns import (
+    IF_MISSING,
     exact_table,
     finite_number,
     lettered_columns,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _ADVICE = "Give each example its task in a column (or array) called task, its inputs in x and its targets in y."
 _KNOWN = ("task", "split")
-_MISSING = "If a value is missing, leave out the line, or fill it in."
 
 
 class TableContent(NamedTuple):
@@ -109,7 +109,7 @@ def _from_csv(
     split = header.index("split") if "split" in header else None
     numbers = [header.index(name) for name in (*x_names, *y_names)]
     n_empty = sum(any(not row[place].strip() for place in numbers) for _, row in rows)
-    missing = _MISSING if n_empty < 2 else f"{_MISSING} {n_empty} of {len(rows)} lines have such an empty cell."
+    missing = IF_MISSING if n_empty < 2 else f"{IF_MISSING} {n_empty} of {len(rows)} lines have such an empty cell."
     exact = exact_table(
         [[finite_number(row[place], header[place], line, path, missing) for place in numbers] for line, row in rows]
     )

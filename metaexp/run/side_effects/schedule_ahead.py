@@ -43,7 +43,8 @@ def check_schedule(schedule: Schedule, total: int) -> list[str]:
         factors = [_factor(twin, step, total) for step in range(total)]
         torch.set_rng_state(begin)
         second = [_factor(again, step, total) for step in range(min(total, 1))]
-    if factors[:1] != second:
+    remembers = factors[:1] != second
+    if remembers:
         log.warning(
             "schedule %s gives the factor %s for step 0, and %s when it is asked again. The run cannot be repeated, "
             "and one that is resumed differs. Compute the factor from step and total_steps alone.",
@@ -54,7 +55,7 @@ def check_schedule(schedule: Schedule, total: int) -> list[str]:
             "schedule %s gives the factor 0 for all %s, so nothing is trained. Does it divide whole numbers by //?",
             type(schedule).__name__, counted(total, "step"),
         )  # fmt: skip
-    return [f"what the schedule {type(schedule).__name__} keeps"] if factors[:1] != second else []
+    return [f"what the schedule {type(schedule).__name__} keeps"] if remembers else []
 
 
 def _factor(schedule: Schedule, step: int, total: int) -> float:
