@@ -44,6 +44,19 @@ def stopped_by(number: int | None, what: str, command: str) -> Interrupted:
     return Interrupted(f"stopped by {signal.Signals(number).name}{what}. Continue with: {command}", int(number))
 
 
+_early: list[int] = []
+"""Signals that came before a handler of :func:`stop_on_signals` was there."""
+
+
+def note_early(number: int) -> None:
+    """Note a signal for the next :func:`stop_on_signals`: Python loses an error that a handler raises in a finalizer.
+
+    Args:
+        number: The signal.
+    """
+    _early.append(number)
+
+
 class AbortedWork(Exception):  # noqa: N818 - not an error: a signal came
     """A signal came during work that changes nothing, which was given up."""
 
@@ -182,6 +195,8 @@ def stop_on_signals(request: StopRequest | None = None) -> Iterator[StopRequest]
     taken = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN or n.name != "SIGHUP"}
     for number in taken:
         signal.signal(number, request.receive)
+    if _early:
+        request.receive(_early.pop(0), None)
     try:
         yield request
     finally:

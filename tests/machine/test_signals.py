@@ -17,6 +17,7 @@ from metaexp.machine.signals import (
     StopRequest,
     stop_on_signals,
 )
+from metaexp.sweep.processes import worker
 
 
 @pytest.mark.parametrize("number", HANDLED)
@@ -127,3 +128,21 @@ def test_the_exit_code_tells_the_signal(number: int, code: int) -> None:
     error = Interrupted("stopped", number)
     assert isinstance(error, MetaexpError)
     assert error.exit_code == code
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_error_a_finalizer_loses_stops_what_follows() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            sum(range(10))
+
+    before = signal.signal(signal.SIGTERM, worker._stop_early)
+    try:
+        Finalized()  # no error reaches this line
+        with stop_on_signals() as request:
+            assert request.signal_number == signal.SIGTERM
+        with stop_on_signals() as later:
+            assert not later, "the control: it stops one thing"
+    finally:
+        signal.signal(signal.SIGTERM, before)

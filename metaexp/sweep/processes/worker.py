@@ -26,7 +26,7 @@ from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderEr
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.collector import collect_rarely
 from metaexp.machine.requeue import ignore_signals_of_clusters
-from metaexp.machine.signals import Interrupted
+from metaexp.machine.signals import Interrupted, note_early
 from metaexp.machine.warm_parent import leave
 from metaexp.results.job_note import Note, write_note
 from metaexp.results.job_state import LOG_FILE, lock_job, new_note, read_state
@@ -225,6 +225,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _stop_early(number: int, _frame: object) -> None:
+    note_early(number)
     raise StoppedEarly(number)
 
 
