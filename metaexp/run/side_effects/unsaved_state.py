@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from metaexp.core.counted import listed
 from metaexp.models.library_noise import numpy_and_python_states
 from metaexp.run.optimizer import refuse_unwritable
+from metaexp.run.side_effects.shared_memory import shared_memory
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +78,11 @@ class UnsavedState:
                 " and ".join(drawn),
             )
             changed += [f"the random generator of {name}" for name in drawn]
-        if shared := _shared(self.optimizer):
+        if shared := shared_memory(self.optimizer):
             log.warning(
                 "the optimizer keeps the same memory under two names (%s). A checkpoint holds two copies, so a resumed "
-                "run differs if one of them is changed in place. Keep a copy there: .clone().",
+                "run differs if one of them is changed in place. Keep a copy there: .clone(), or .copy() of a list or "
+                "dict.",
                 listed(shared, 3),
             )
             changed += [f"that {one} share memory" for one in shared]
@@ -92,18 +94,6 @@ class UnsavedState:
             for name, value in vars(holder).items():
                 if name not in _OF_TORCH and not (holder is self.optimizer and name in _SAVED):
                     yield f"{name} of {part} {type(holder).__name__}", comparable(value, dict(saved))
-
-
-def _shared(optimizer: torch.optim.Optimizer) -> list[str]:
-    """Pairs of names whose tensors share memory: ``view and the parameter``, each named once."""
-    found: list[str] = []
-    owners = {p.untyped_storage().data_ptr(): "the parameter" for g in optimizer.param_groups for p in g["params"]}
-    for slots in optimizer.state.values():
-        for name, value in slots.items():
-            if isinstance(value, Tensor) and value.layout == torch.strided and value.numel():
-                owner = owners.setdefault(value.untyped_storage().data_ptr(), str(name))
-                found += [f"{name} and {owner}"] if owner != name else []
-    return list(dict.fromkeys(found))
 
 
 def _saved_parts(optimizer: torch.optim.Optimizer) -> dict[int, object]:

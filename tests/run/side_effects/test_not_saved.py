@@ -119,8 +119,29 @@ def test_what_is_noted_belongs_to_one_algorithm_and_is_named_once(tiny: ModuleTy
     assert (not_saved(first), not_saved(other)) == (["a", "b", "c"], [])
 
 
+KEPT: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "the parameter": (lambda p, s: p.detach(), "other and the parameter"),
+    "a part of it": (lambda p, s: p.detach()[1:], "other and the parameter"),
+    "the same": (lambda p, s: s["sum"], "other and sum"),
+    "in a list": (lambda p, s: [torch.zeros(2), s["sum"]], "other[1] and sum"),
+    "in a tuple": (lambda p, s: (s["sum"],), "other[0] and sum"),
+    "in a dict of lists": (lambda p, s: {"a": [s["sum"].view(2, 1)]}, "other['a'][0] and sum"),
+    "twice in a list": (lambda p, s: [torch.zeros(2)] * 2, "other[1] and other[0]"),
+    "a list twice": (lambda p, s: {"a": s["list"], "b": 1}, "other['a'] and list"),
+    "of all parameters": (lambda p, s: OF_ALL, "other and other of another parameter"),
+    "of a group": (lambda p, s: OF_GROUP, "kept of group 0 and other"),
+    "a copy": (lambda p, s: [s["sum"].clone(), list(s["list"])], ""),
+    "nothing": (lambda p, s: torch.zeros(0), ""),
+    "halves of one": (lambda p, s: list(torch.zeros(4).split(2)), ""),
+    "one tuple twice": (lambda p, s: [(1, 2)] * 2, ""),
+}
+"""What an optimiser keeps as ``other``, by a name for it, and how that is named where it shares memory."""
+OF_ALL = torch.zeros(3)
+OF_GROUP: list[float] = []
+
+
 class Sharing(torch.optim.SGD):
-    """Keeps the parameter itself, or one tensor under two names, or copies."""
+    """Keeps what ``KEPT`` says beside other state."""
 
     def __init__(self, params: Any, kept: str) -> None:
         super().__init__(params, lr=0.1)
@@ -128,16 +149,13 @@ class Sharing(torch.optim.SGD):
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         super().step()
-        for parameter in self.param_groups[0]["params"]:
+        group = self.param_groups[0]
+        of_group = self.kept == "of a group"
+        group["kept"] = OF_GROUP if of_group else []
+        for parameter in group["params"][: 1 if of_group else None]:
             slots = self.state[parameter]
-            slots["sum"] = torch.zeros(2)
-            kinds = {
-                "view": parameter.detach(),
-                "same": slots["sum"],
-                "copy": torch.zeros(2),
-                "nothing": torch.zeros(0),
-            }
-            slots["other"] = kinds[self.kept]
+            slots |= {"sum": torch.zeros(2), "list": [1.0]}
+            slots["other"] = KEPT[self.kept][0](parameter, slots)
 
 
 def with_gradients() -> list[torch.nn.Parameter]:
@@ -147,10 +165,9 @@ def with_gradients() -> list[torch.nn.Parameter]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("kept", "named"), [("view", "other and the parameter"), ("same", "other and sum"), ("copy", ""), ("nothing", "")]
-)
-def test_state_that_shares_memory_is_named(kept: str, named: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kept", list(KEPT))
+def test_state_that_shares_memory_is_named(kept: str, caplog: pytest.LogCaptureFixture) -> None:
+    named = KEPT[kept][1]
     optimizer = Sharing(with_gradients(), kept)
     unsaved = UnsavedState(optimizer)
     optimizer.step()
