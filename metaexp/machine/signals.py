@@ -196,7 +196,9 @@ def stop_on_signals(request: StopRequest | None = None) -> Iterator[StopRequest]
     for number in taken:
         signal.signal(number, request.receive)
     if _early:
-        request.receive(_early.pop(0), None)
+        first = _early[0]
+        _early.clear()
+        request.receive(first, None)
     try:
         yield request
     finally:
