@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
@@ -16,6 +17,8 @@ _LARGE_TASK_BYTES = 64 << 20
 of that kind are slower (benchmarks/task_chunk.py)."""
 _MOST_TASKS = 1024
 _CHANNELS = 64
+_COPIES_WITHOUT_NETWORK = 4
+"""How often nearest neighbour on the examples themselves keeps one: as it is, its square, and parts of products."""
 _FLOAT_BYTES = 4
 
 
@@ -24,7 +27,8 @@ def tasks_at_once(shape: TaskShape, input_shape: tuple[int, ...], algorithm: Alg
 
     A task keeps its widest activations, and numbers for each parameter that it adapts. The larger of the two counts.
     The widest layer of the common networks has 64 maps of the size of the image, so an example is counted as
-    64 floats per pixel (per time step of a sequence, per number of a vector). ``device.task_chunk`` comes first.
+    64 floats per pixel (per time step of a sequence, per number of a vector). An algorithm without parameters
+    and buffers has no network, so an example is counted as 4 floats per number. ``device.task_chunk`` comes first.
 
     Args:
         shape: Shape of a task.
@@ -74,6 +78,11 @@ def _bytes_of_a_task(shape: TaskShape, input_shape: tuple[int, ...], algorithm: 
 
 
 def _activation_bytes(shape: TaskShape, input_shape: tuple[int, ...], algorithm: Algorithm, *, trains: bool) -> int:
-    positions = math.prod(input_shape[1:]) if len(input_shape) == 3 else math.prod(input_shape)
     predicted = shape.n_queries * algorithm.passes_over_queries(trains=trains)
-    return (shape.n_support + predicted) * positions * _CHANNELS * _FLOAT_BYTES
+    return (shape.n_support + predicted) * _floats_of_an_example(input_shape, algorithm) * _FLOAT_BYTES
+
+
+def _floats_of_an_example(input_shape: tuple[int, ...], algorithm: Algorithm) -> int:
+    if not any(True for _ in chain(algorithm.parameters(), algorithm.buffers())):
+        return math.prod(input_shape) * _COPIES_WITHOUT_NETWORK
+    return _CHANNELS * (math.prod(input_shape[1:]) if len(input_shape) == 3 else math.prod(input_shape))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metaexp.algorithms.maml import MAML
 from metaexp.algorithms.meta_lstm import MetaLSTM
+from metaexp.algorithms.nearest_neighbour import NearestNeighbour
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
@@ -151,6 +152,18 @@ def test_chunks_shrink_with_the_size_of_images_and_tasks() -> None:
     assert chunk((3, 84, 84), TaskShape(20, 5, 15)) == 1
     assert chunk((1,), TaskShape(0, 10, 10)) == 1024
     assert chunk((1, 28, 28), TaskShape(5, 1, 15), given=3) == 3
+
+
+def test_more_tasks_fit_where_there_is_no_network() -> None:
+    """Without one the images themselves are the largest maps, and small chunks of them cost time."""
+    shape, task_floats = TaskShape(5, 1, 5), 30 * 28 * 28
+    unused = LSTM((10, 1), 1, 64, 1, "last", 1.0)
+    neighbours = NearestNeighbour(unused, (1, 28, 28), 5, shape, "inputs", "euclidean")
+    with_buffer = NearestNeighbour(unused, (1, 28, 28), 5, shape, "inputs", "euclidean")
+    with_buffer.register_buffer("filters", torch.ones(1))
+    many, few = (tasks_at_once(shape, (1, 28, 28), made, CPU) for made in (neighbours, with_buffer))
+    assert many > 10 * few
+    assert many * task_floats * 4 * 4 <= 256 << 20
 
 
 @pytest.mark.parametrize("trains", [False, True])
