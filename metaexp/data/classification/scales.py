@@ -11,9 +11,9 @@ from torch import Tensor
 
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
-from metaexp.data.classification.large_numbers import format_large
 from metaexp.data.classification.suspect_images import COLOURS
 from metaexp.data.mapped.receipts import compute_once
+from metaexp.data.values.large_numbers import format_large
 
 _FACTOR = 10.0
 """Splits of one kind of data differ by less, and bytes differ from fractions by 255."""

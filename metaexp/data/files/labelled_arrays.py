@@ -9,7 +9,7 @@ from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.files.npz import Header, array_headers, read_npz
-from metaexp.data.files.refused_values import label_advice, refuse_not_finite
+from metaexp.data.values.refused_values import label_advice, refuse_not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.files.csv_rows import format_names
-from metaexp.data.files.refused_values import FOR_NAMES, label_advice, number_advice, number_in, spelling_advice
+from metaexp.data.values.refused_values import FOR_NAMES, label_advice, number_advice, number_in, spelling_advice
 
 if TYPE_CHECKING:
     import numpy as np

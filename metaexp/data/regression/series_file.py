@@ -16,7 +16,6 @@ from metaexp.core.shapes import Split
 from metaexp.data.files.csv_rows import format_names, read_rows, refuse_misspelt, unused
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
-from metaexp.data.files.refused_values import number_in, spelling_advice
 from metaexp.data.regression.columns import (
     exact_table,
     finite_number,
@@ -29,6 +28,7 @@ from metaexp.data.regression.columns import (
     text_array,
 )
 from metaexp.data.regression.time_steps import StepTimes, compact_dates, uneven_steps
+from metaexp.data.values.refused_values import number_in, spelling_advice
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from metaexp.core.counted import agreeing, counted, listed
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Progress
-from metaexp.data.classification.large_numbers import format_large
+from metaexp.data.values.large_numbers import format_large
 
 if TYPE_CHECKING:
     import numpy as np

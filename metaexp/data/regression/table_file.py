@@ -11,7 +11,6 @@ from metaexp.core.shapes import Split
 from metaexp.data.files.csv_rows import read_rows, unused
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
-from metaexp.data.files.refused_values import refuse_not_finite
 from metaexp.data.regression.columns import (
     IF_MISSING,
     exact_table,
@@ -25,6 +24,7 @@ from metaexp.data.regression.columns import (
     splits_of_tasks,
     text_array,
 )
+from metaexp.data.values.refused_values import refuse_not_finite
 
 if TYPE_CHECKING:
     import numpy as np

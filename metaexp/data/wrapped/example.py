@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metaexp.core.errors import DataError, first_line
 from metaexp.data.files.images import composited, upright
-from metaexp.data.files.refused_values import has_masked, refuse_not_finite
+from metaexp.data.values.refused_values import has_masked, refuse_not_finite
 
 _CHANNELS: Final = (1, 3)
 

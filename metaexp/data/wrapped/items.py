@@ -14,7 +14,7 @@ from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
-from metaexp.data.files.refused_values import has_masked
+from metaexp.data.values.refused_values import has_masked
 from metaexp.data.wrapped.example import Array, as_array, read_example
 
 _LINE_EVERY: Final = 5000

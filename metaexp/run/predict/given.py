@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metaexp.core.counted import listed
 from metaexp.core.errors import ConfigError
-from metaexp.data.files.refused_values import FILL_IN, format_not_finite, has_masked
+from metaexp.data.values.refused_values import FILL_IN, format_not_finite, has_masked
 
 Array = npt.ArrayLike | Tensor
 """Numbers that numpy or torch can take."""

@@ -21,10 +21,10 @@ from metaexp.data.files.images import MOST_BYTES, own_reading, read_image
 from metaexp.data.files.labelled_arrays import examples_of
 from metaexp.data.files.npz import read_npz
 from metaexp.data.files.progress import Progress
-from metaexp.data.files.refused_values import FOR_NAMES, label_advice
 from metaexp.data.pixels.reading_log import ReadingLog
 from metaexp.data.regression.new_rows import read_new_rows
 from metaexp.data.regression_table import RegressionTable
+from metaexp.data.values.refused_values import FOR_NAMES, label_advice
 
 _MOST = 100_000
 """Examples of a support or query set."""

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from metaexp.core.errors import DataError
-from metaexp.data.files.refused_values import FILL_IN, format_not_finite, has_masked, refuse_not_finite, spelling_advice
+from metaexp.data.values.refused_values import (
+    FILL_IN,
+    format_not_finite,
+    has_masked,
+    refuse_not_finite,
+    spelling_advice,
+)
 from metaexp.data.wrapped.example import read_example
 
 PAIRS = np.zeros(2, [("x", "f4"), ("y", "i8")])
