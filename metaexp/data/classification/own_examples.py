@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.duplicates import warn_of_duplicates
 from metaexp.data.classification.scales import warn_of_large_values, warn_of_scales
 from metaexp.data.classification.suspect_images import warn_of_suspect_images
+from metaexp.data.values.refused_values import format_missing
 
 
 def load_and_warn(description: Dataset, folder: Path, progress: Progress) -> MetaDataset:
-    """Load a dataset, and say when examples are in two splits or twice in a class, too large, or all dark.
+    """Load a dataset, and say when examples are in two splits or twice in a class, not finite, too large, or all dark.
 
     Datasets of metaexp say so themselves where their examples are the user's. Examples that stay on disk are not read.
 
@@ -50,6 +53,25 @@ def _warn(loaded: ClassDataset, said: Sequence[str], progress: Progress) -> None
             progress(line)
 
     warn_of_duplicates(examples, sizes, splits, say)
+    if missing := _format_missing(examples, sizes, loaded.origin.name):
+        say(missing)  # the size of such numbers says nothing
+        return
     warn_of_scales(examples, sizes, splits, say)
     warn_of_suspect_images(examples, loaded.origin.name, say)
     warn_of_large_values(examples, sizes, splits, loaded.origin.name, say)
+
+
+def _format_missing(examples: Tensor, sizes: Mapping[str, int], name: str) -> str:
+    """A warning that some of the examples (B, ...) are not finite; an empty text if all are."""
+    if not examples.is_floating_point():
+        return ""
+    n_wrong, first, where, end = 0, 0.0, "", 0
+    for class_name, n_examples in sizes.items():
+        values = examples[end : end + n_examples].reshape(n_examples, -1)
+        wrong = ~values.isfinite()
+        if not n_wrong and wrong.any():
+            row, column = divmod(int(wrong.numpy().argmax()), values.shape[1])
+            first, where = float(values[row, column]), f"example {row} of class {class_name}"
+        n_wrong += int(wrong.sum())
+        end += n_examples
+    return "Warning: " + format_missing(n_wrong, examples.numel(), f"values of {name}", first, where) if n_wrong else ""

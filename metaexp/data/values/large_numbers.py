@@ -13,10 +13,10 @@ def format_large(what: str, mean_square: float, most: float, advice: str) -> str
 
     Args:
         what: What the numbers are, in the plural.
-        mean_square: The largest mean of the squares of a column.
+        mean_square: The largest mean of the squares of a column; NaN if a number is, of which others warn.
         most: The largest number, without its sign.
         advice: A sentence that says what to do.
     """
-    if mean_square <= _LARGE**2:
+    if not mean_square > _LARGE**2:
         return ""
     return f"Warning: {what} are up to {most:.3g}, and networks learn badly from large numbers. {advice}"

@@ -100,6 +100,23 @@ def format_not_finite(
     )
 
 
+def format_missing(n_wrong: int, n_values: int, what: str, first: float, where: str) -> str:
+    """Return a warning that some numbers of own code are not finite. They are not refused: its network may take them.
+
+    Args:
+        n_wrong: How many are NaN or infinite.
+        n_values: How many there are.
+        what: What the numbers are, in the plural.
+        first: The first one that is not finite.
+        where: Where that is.
+    """
+    share = f"all {n_values:,}" if n_wrong == n_values else f"{n_wrong:,} of the {n_values:,}"
+    return (
+        f"{share} {what} are not finite, the first of them {first} in {where}. Networks compute NaN from such values, "
+        f"so nothing is learned. {FILL_IN}"
+    )
+
+
 def number_advice(number: float, missing: str = FILL_IN) -> str:
     """Return a sentence that says what to do about a number that is not finite as float32.
 

@@ -16,6 +16,7 @@ from metaexp.core.own_imports import require_returned
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import MetaDataset, TaskSource
+from metaexp.data.values.refused_values import format_missing
 from metaexp.models.checks.made_again import is_foreign
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,8 @@ def check_episodes(
         alone = source.episodes("val", indices[-1:])
         train = _training_episodes(source, indices)
     _require_episodes(found, f"dataset={name}: episodes")
+    for missing in _missing(found):
+        log.warning("dataset=%s: %s", name, missing)
     last = [tensor[-1:] for tensor in _tensors(found)]
     if not _agree(_tensors(found), _tensors(again)):
         raise ConfigError(
@@ -146,6 +149,23 @@ def _require_episodes(found: object, what: str) -> None:
         examples = require_returned(part, Examples, f"{what}, for the {name} set,")
         for tensor, letter in ((examples.x, "x"), (examples.y, "y")):
             require_returned(tensor, Tensor, f"{what}, for {letter} of the {name} set,")
+
+
+def _missing(episodes: Episode) -> list[str]:
+    """Warnings that inputs or targets of the validation episodes are not finite."""
+    found = []
+    for letter, what in (("x", "inputs"), ("y", "targets")):
+        parts = {name: getattr(part, letter).cpu() for name, part in zip(Episode._fields, episodes, strict=True)}
+        wrong = {name: ~values.isfinite() for name, values in parts.items()}
+        n_wrong = sum(int(w.sum()) for w in wrong.values())
+        if n_wrong:
+            n_values = sum(values.numel() for values in parts.values())
+            name = next(name for name, w in wrong.items() if w.any())
+            place = tuple(int(i) for i in wrong[name].nonzero()[0])
+            where = f"episode {place[0]}, at {list(place[1:])} of its {name} set"
+            whole = f"{what} of the first validation episodes"
+            found.append(format_missing(n_wrong, n_values, whole, float(parts[name][place]), where))
+    return found
 
 
 def _tensors(episodes: Episode) -> list[Tensor]:

@@ -93,6 +93,36 @@ def test_what_is_suspicious_is_said(wrong: Tensor, expected: str) -> None:
     assert said(wrong, Published) == []
 
 
+def with_some(shape: tuple[int, ...], number: float, rows: list[int]) -> Tensor:
+    """Examples (10, ...) whose rows hold one ``number`` each, as their last value."""
+    examples = torch.randn(10, *shape, generator=torch.Generator().manual_seed(0))
+    examples.view(10, -1)[rows, -1] = number
+    return examples
+
+
+@pytest.mark.parametrize("shape", [(4,), (7, 4), (1, 6, 6), (5, 6, 6)])
+@pytest.mark.parametrize(
+    ("number", "rows", "where"),
+    [(float("nan"), [1, 4, 5], "nan in example 1 of class a"), (float("-inf"), [9], "-inf in example 1 of class e")],
+)
+def test_values_that_are_not_finite_are_counted_and_nothing_is_said_of_their_size(
+    shape: tuple[int, ...], number: float, rows: list[int], where: str
+) -> None:
+    examples = with_some(shape, number, rows)
+    (line,) = said(examples)
+    share = f"{len(rows)} of the {examples.numel():,} values of mine"
+    begin = f"Warning: {share} are not finite, the first of them {where}."
+    assert line.startswith(begin)
+    assert line.endswith("Leave out examples where a value is missing, or fill it in.")
+    assert said(examples, Published) == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_values_of_which_none_is_a_number_bring_one_line(number: float) -> None:
+    (line,) = [one for one in said(torch.full((10, 4), number)) if "byte for byte" not in one and "twice" not in one]
+    assert line.startswith(f"Warning: all 40 values of mine are not finite, the first of them {number} in example 0 of")
+
+
 def test_metaexp_data_says_it_too(tmp_path: Path) -> None:
     lines: list[str] = []
     load_and_count(Own(images().float()), tmp_path, lines.append)

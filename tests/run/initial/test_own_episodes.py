@@ -65,6 +65,17 @@ def test_episodes_that_are_drawn_again_each_time_are_refused(tiny: ModuleType, c
         check(tiny, change)
 
 
+def test_targets_that_are_not_finite_are_warned_of(tiny: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+    check(tiny)
+    assert caplog.text == ""
+    check(tiny, lambda y: y.index_fill(1, torch.tensor([2]), float("nan")))
+    (line,) = caplog.messages
+    assert line.startswith(
+        "dataset=mine: 3 of the 21 targets of the first validation episodes are not finite, the first of them nan in "
+        "episode 0, at [2, 0] of its query set."
+    )
+
+
 def test_an_episode_that_depends_on_the_others_is_refused(tiny: ModuleType) -> None:
     with pytest.raises(ConfigError, match="gives another episode where it is asked for alone than among others"):
         check(tiny, lambda y: (y - y.mean()) / y.std())
