@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from metaexp.config.classes.values import format_setting
 from metaexp.core.terminal_text import align_columns, plain, wrap_lines
 from metaexp.folders.find import Found, find, jobs, kind_of
-from metaexp.folders.rows import Row, format_reason, has_value, row_of, value_of
+from metaexp.folders.rows import KEYS, Row, format_reason, has_value, row_of, value_of
 from metaexp.results.display.wording import NOTHING
-from metaexp.results.job_note import format_removed, removed_jobs
+from metaexp.results.job_note import format_removed, removed_jobs, why_no_record
 
 _SECONDS_WITHOUT_PROGRESS = 0.7
 _MOST_REASONS = 10
@@ -47,6 +47,25 @@ def _opened(place: Path, *, deep: bool) -> list[Found]:
     if deep or kind_of(place) in ("sweep", "search"):
         return [job for item in found for job in jobs(item)]
     return found
+
+
+def removed_rows(places: Sequence[Path], *, with_jobs: bool) -> list[Row]:
+    """Return a row, in the state ``removed``, for each job whose folder was removed from the sweeps that are listed.
+
+    Args:
+        places: As for :func:`list_rows`.
+        with_jobs: As for :func:`list_rows`. A sweep or search that is listed itself names them, see :func:`to_json`.
+    """
+    owners: dict[Path, None] = {}
+    for place in places:
+        if with_jobs or kind_of(place) in ("sweep", "search"):
+            owners |= dict.fromkeys(item.path for item in find(place) if item.kind != "run")
+    return [_removed_row(folder, owner) for owner in owners for folder in removed_jobs(owner)]
+
+
+def _removed_row(folder: Path, owner: Path) -> Row:
+    facts = dict.fromkeys(KEYS) | {"folder": str(folder), "kind": "run", "state": "removed", "size": 0}
+    return Row(Found(folder, "run", owner), "removed", facts, {}, NOTHING, NOTHING, f"it {why_no_record(folder)}")
 
 
 def sort_rows(rows: Sequence[Row], key: str, *, reverse: bool) -> list[Row]:
@@ -126,10 +145,16 @@ def _format_reasons(rows: Sequence[Row]) -> list[str]:
 
 
 def to_json(rows: Sequence[Row]) -> str:
-    """Return rows as a JSON list, with every fact, the settings of runs, and why a row failed or is damaged."""
-    return json.dumps(
-        [{**row.facts, "result": row.result, "error": row.error, "settings": row.config} for row in rows], indent=1
-    )
+    """Return rows as a JSON list, with every fact, the settings of runs, and why a row failed or is damaged.
+
+    A sweep or a search has the folders of its jobs that were removed, too.
+    """
+    return json.dumps([_to_json(row) for row in rows], indent=1)
+
+
+def _to_json(row: Row) -> dict[str, Any]:
+    removed = [] if row.found.kind == "run" else [str(folder) for folder in removed_jobs(row.found.path)]
+    return {**row.facts, "result": row.result, "error": row.error, "removed": removed, "settings": row.config}
 
 
 def format_size(n_bytes: int) -> str:

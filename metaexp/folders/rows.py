@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from metaexp.config.yaml_files import read_mapping
 from metaexp.core.counted import counted
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
     Attributes:
         found: The folder.
-        state: How far it is.
+        state: How far it is; ``removed`` for a job whose folder is not there any more.
         facts: Key -> value, by which rows are filtered and sorted: ``algorithm``, ``seed``, ``test`` and so on.
         config: The resolved configuration of a run; empty for a sweep or a search.
         result: The score, or how many jobs are in which state.
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     """
 
     found: Found
-    state: State
+    state: State | Literal["removed"]
     facts: dict[str, Any]
     config: Mapping[str, Any]
     result: str

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,10 @@ SWEEP_FILE = "sweep.json"
 """The file in the folder of a sweep that names its jobs."""
 REPORT_FILE = "search.json"
 """The file in the folder of a search that names its trials."""
+JOURNAL_FILE = "journal.jsonl"
+"""The file in the folder of a sweep or a search that has a line for each start and end of a job."""
+ADDED_EVENT = "added"
+"""The event of a line of the journal that names a new trial of a search."""
 STATE_FILE = "job_state.json"
 LOCK_FILE = ".claim"
 _MOST_NAMES = 1000
@@ -109,11 +114,13 @@ def removed_jobs(sweep: Path) -> list[Path]:
     """Return the folders of those jobs of a sweep, or trials of a search, that are not there any more.
 
     Args:
-        sweep: The folder of the sweep or search. That of an earlier version does not name its jobs, and a search names
-            its trials once it has ended or was stopped.
+        sweep: The folder of the sweep or search. A sweep of an earlier version does not name its jobs, and a search of
+            one names its trials once it has ended.
     """
     names = _read(sweep / SWEEP_FILE, lambda content: content["jobs"])
-    names = names or _read(sweep / REPORT_FILE, lambda content: [trial["folder"] for trial in content["trials"]])
+    if not names:
+        names = _read(sweep / REPORT_FILE, lambda content: [trial["folder"] for trial in content["trials"]])
+        names += _added(sweep / JOURNAL_FILE)
     named = [name for name in names if isinstance(name, str) and name and Path(name).name == name]
     return [sweep / name for name in dict.fromkeys(named) if not is_there(sweep / name)]
 
@@ -124,6 +131,20 @@ def _read(file: Path, names: Callable[[Any], Iterable[Any]]) -> list[Any]:
         return [*names(json.loads(read_regular(file, _MOST_OF_SWEEP)))]
     except (OSError, ValueError, LookupError, TypeError, RecursionError, RunFolderError):
         return []
+
+
+def _added(journal: Path) -> list[Any]:
+    """The names of trials in the journal of a search. Lines that a crash has cut are left out."""
+    try:
+        lines = read_regular(journal, _MOST_OF_SWEEP).splitlines()
+    except (OSError, RunFolderError):
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            found += [entry.get("text")] if isinstance(entry, dict) and entry.get("event") == ADDED_EVENT else []
+    return found
 
 
 def format_removed(removed: Sequence[Path]) -> str:

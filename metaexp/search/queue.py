@@ -10,6 +10,7 @@ from metaexp.core.disk.locks import LockedError, acquire, hold_lock
 from metaexp.core.errors import ConfigError, MachineError, RunFolderError, first_line
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.job_warnings import JobWarnings
+from metaexp.results.job_note import ADDED_EVENT
 from metaexp.results.job_state import LOG_FILE
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 from metaexp.search.point import Point
@@ -175,6 +176,7 @@ class TrialQueue:
         if not (folder / FROZEN_FILE).exists():
             shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it wrote the job
             self.sweep.add(job)
+            self.sweep.journal(job.number, ADDED_EVENT, job.name)
         return LockedTrial(point, job, folder, is_new, release)
 
     def _is_running(self, number: int) -> bool:

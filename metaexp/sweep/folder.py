@@ -33,6 +33,7 @@ from metaexp.core.disk.files import (
 )
 from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import RunFolderError
+from metaexp.results.job_note import JOURNAL_FILE as JOURNAL_FILE
 from metaexp.results.job_note import SWEEP_FILE as SWEEP_FILE
 from metaexp.results.job_state import LOG_FILE, JobState, damaged_state, read_state
 from metaexp.results.own_code import codes_used
@@ -41,7 +42,6 @@ from metaexp.results.record import FROZEN_FILE
 from metaexp.sweep.frozen_job import FrozenJob, frozen_digest, read_frozen, write_frozen
 from metaexp.sweep.reuse import copy_run
 
-JOURNAL_FILE = "journal.jsonl"
 TABLE_FILE = "table.txt"
 LOCKS_FOLDER = ".locks"
 """In the folder of a sweep or a search: files that commands lock while they work on it."""

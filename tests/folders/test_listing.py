@@ -96,6 +96,31 @@ def test_removed_jobs_and_trials_are_counted_and_named(
     assert str(place) in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("owner", ["sweeps/seeds", "searches/rates"])
+def test_json_has_removed_jobs_and_trials(outputs: Path, capsys: pytest.CaptureFixture[str], owner: str) -> None:
+    place = outputs / owner
+    gone = place / "000-maml-glyphs-seed0"
+
+    def removed(*words: str) -> list[str]:
+        return [str(row["folder"]) for row in listed(capsys, *words) if row["state"] == "removed"]
+
+    def of_owner() -> list[object]:
+        return [row["removed"] for row in listed(capsys) if row["folder"] == str(place)]
+
+    total = len(listed(capsys, "--jobs"))
+    assert (removed(str(place)), removed("--jobs"), of_owner()) == ([], [], [[]])
+    shutil.rmtree(gone)
+    assert (removed(str(place)), removed("--jobs"), of_owner()) == ([str(gone)], [str(gone)], [[str(gone)]])
+    assert len(listed(capsys, "--jobs")) == total
+    assert (removed(), removed("--jobs", "algorithm=maml"), removed("algorithm=maml")) == ([], [], [])
+    (row,) = (row for row in listed(capsys, str(place), "--sort", "test") if row["state"] == "removed")
+    assert (row["error"], row["kind"], row["settings"]) == ("it was removed, with its folder", "run", {})
+    for folder in place.glob("00*"):
+        shutil.rmtree(folder)
+    assert set(removed(str(place))) == {str(row["folder"]) for row in listed(capsys, str(place))}
+    assert str(gone) in removed(str(place))
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [

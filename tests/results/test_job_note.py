@@ -18,6 +18,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.results import job_note
 from metaexp.results.job_note import (
     FROZEN_FILE,
+    JOURNAL_FILE,
     LOCK_FILE,
     REPORT_FILE,
     STATE_FILE,
@@ -159,6 +160,18 @@ def test_a_trial_whose_folder_was_removed_is_left_out_by_its_name(job: Path) -> 
     for damaged in ("[]", '{"trials": 3}', '{"trials": [3]}', '{"trials": [{}]}', "{"):
         (search / REPORT_FILE).write_text(damaged)
         assert removed_jobs(search) == []
+
+
+def test_a_trial_of_a_search_without_a_report_is_known_from_the_journal(job: Path) -> None:
+    search = job.parent
+    (search / SWEEP_FILE).write_text(json.dumps({"jobs": {}}))
+    events = [("begins", "002-x"), ("added", job.name), ("added", "001-gone"), ("added", "../x"), ("added", None)]
+    lines = [json.dumps({"job": 0, "event": event, "text": text}) for event, text in events]
+    (search / JOURNAL_FILE).write_text("\n".join([*lines, "[]", "3", "", '{"job": 1, "event": "add']))
+    assert removed_jobs(search) == [search / "001-gone"]
+    assert format_removed(removed_jobs(search)) == "1 run was removed, with its folder: 001-gone"
+    (search / JOURNAL_FILE).write_text("")
+    assert removed_jobs(search) == []
 
 
 def test_removed_runs_are_named_in_one_line() -> None:

@@ -27,6 +27,7 @@ from metaexp.core.disk.locks import acquire
 from metaexp.core.errors import DataError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.machine.signals import Interrupted
+from metaexp.results.job_note import removed_jobs
 from metaexp.results.job_state import JobState
 from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
@@ -401,6 +402,10 @@ def test_a_stopped_search_saves_its_trials_and_can_be_continued(family: ModuleTy
     )
     (first,) = Path("found").glob("000-*")
     assert read_record(first).status == "interrupted"
+    assert removed_jobs(Path("found")) == []
+    first.rename("elsewhere")
+    assert removed_jobs(Path("found")) == [first]
+    Path("elsewhere").rename(first)
     assert run(family, *asked) == 0
     assert starts_of() == {0: 2, 1: 1}
     assert [trial["state"] for trial in trials()] == ["complete"] * 2

@@ -11,7 +11,7 @@ from pathlib import Path
 from metaexp.cli.arguments import Parser, split_keys
 from metaexp.core.terminal_text import print_text
 from metaexp.folders.filters import check_key, parse_filters, passing, unknown_values
-from metaexp.folders.listing import format_rows, list_rows, paths_of, sort_rows, to_json
+from metaexp.folders.listing import format_rows, list_rows, paths_of, removed_rows, sort_rows, to_json
 from metaexp.results.job_note import format_removed, removed_jobs
 
 _DESCRIPTION = """\
@@ -45,12 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     filters = parse_filters(words)
     looked_in = places or [place for place in [default_place()] if place.exists()]  # before the first run there is none
     everything = list_rows(looked_in, with_jobs=options.jobs or bool(filters))
+    removed = removed_rows(looked_in, with_jobs=options.jobs) if options.json and not filters else []
     rows = passing(everything, filters)
     for line in unknown_values(everything, filters):
         print_text(f"warning: {line}", file=sys.stderr)
     for key in [options.sort, *options.show]:
         check_key(rows, key)
-    rows = sort_rows(rows, options.sort, reverse=options.reverse)
+    rows = sort_rows([*rows, *removed], options.sort, reverse=options.reverse)
     if options.json:
         print_text(to_json(rows))
     elif options.folders:
