@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from metaexp.config.classes.targets import trusted
 from metaexp.config.project import trust_options
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RunRecord, read_record
@@ -21,6 +22,14 @@ def trust_of_run(run: Path | RunRecord) -> list[str]:
     except RunFolderError:
         return []
     return [] if record.own_code is None else trust_options(record.own_code.git)
+
+
+def measure_command() -> str:
+    """Return the command that tests a later run on classes that it was trained on, in quotes, with RUN for its folder.
+
+    It has the ``--trust`` options of this command, without which it would be refused before anything else is said.
+    """
+    return f"`{shlex.join(['metaexp', 'evaluate', 'RUN', *trust_options(trusted()), '--allow-trained-classes'])}`"
 
 
 def resume_command(path: Path) -> str:

@@ -17,6 +17,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.run.folder import check_writable
 from metaexp.run.initial.trained_before import Known
+from metaexp.run.own_options import measure_command
 from metaexp.search.comparable import NO_TEST, check_comparable, check_points, common_metric, keys_that_test
 from metaexp.search.frozen_composer import FrozenComposer
 from metaexp.search.options import SearchOptions, decides
@@ -166,8 +167,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
 def _format_refusal(known: Known) -> str:
     return (
         f"search.test_best=true: {known.test}. So the test of the best trial would not be on new classes. "
-        f"{known.advice}, or leave search.test_best out. `metaexp evaluate` --allow-trained-classes measures a trial "
-        "nevertheless."
+        f"{known.advice}, or leave search.test_best out. {measure_command()} measures a trial nevertheless."
     )
 
 

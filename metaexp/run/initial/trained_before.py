@@ -27,6 +27,7 @@ from metaexp.data.classification.trained_classes import ClassIds, format_shared,
 from metaexp.data.mixture.dataset import Mixture
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import RunFolder
+from metaexp.run.own_options import measure_command
 
 _CHOOSE = "Choose the split that these weights were trained with"
 _DIVIDE = (
@@ -180,8 +181,7 @@ def format_refusal(known: Known) -> str:
     """Format why a run is refused that trains on test classes, or whose initial weights were trained on them."""
     return (
         f"{known.test}. So the test would not be on new classes. {known.advice}. To measure it nevertheless, set "
-        "eval.test=false and then give `metaexp evaluate` --allow-trained-classes; the number of such classes is "
-        "printed beside the result."
+        f"eval.test=false and then give {measure_command()}; the number of such classes is printed beside the result."
     )
 
 

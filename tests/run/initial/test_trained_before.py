@@ -11,11 +11,13 @@ import pytest
 from known_classes import TINY, forbid, know_no_names, train
 
 import metaexp as mx
+from metaexp.config.classes import targets
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import continued_record, resume_job
 from metaexp.run.progress import Lines
+from metaexp.search.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("with_donor")
 REFUSED = (
@@ -79,6 +81,22 @@ def test_test_classes_that_the_weights_know_are_refused(donor: mx.Run, weights: 
         evaluate_run(Path("run"), display=silent)
     evaluation = evaluate_run(Path("run"), display=silent, allow_trained_classes=True).evaluation
     assert evaluation.trained_classes > 300
+
+
+def test_the_command_that_measures_known_classes_has_the_options_without_which_own_code_is_refused(
+    donor: mx.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["dataset.split=maml", "model.weights=donor"]
+    with pytest.raises(mx.ConfigError, match=r"give `metaexp evaluate RUN --allow-trained-classes`; the number"):
+        train("run", *asked)
+    monkeypatch.setattr(targets, "_trusted", {"mine", "other"})
+    monkeypatch.setattr(targets, "_folders", {"mine": Path("/src")})
+    options = "--trust /src/mine --trust other --allow-trained-classes"
+    with pytest.raises(mx.ConfigError, match=f"give `metaexp evaluate RUN {options}`; the number"):
+        train("run", *asked)
+    searched = [*TINY, *asked, "optimizer.lr=0.01,0.02", "search=grid", "search.test_best=true"]
+    with pytest.raises(mx.ConfigError, match=f"`metaexp evaluate RUN {options}` measures a trial nevertheless"):
+        prepare(searched, None, "config")
 
 
 def test_a_run_that_goes_on_and_is_killed_before_it_had_a_record_knows_them_too(
