@@ -24,6 +24,7 @@ from metaexp.results.privacy import BLANK
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.folder import existing
+from metaexp.run.integrity import check_choices
 from metaexp.run.progress import Display, default_display
 
 COMPARISON_FILE = "replay.json"
@@ -134,6 +135,7 @@ def format_rerun(done: Rerun) -> str:
 
 
 def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
+    check_choices(run, record)
     if config_hash(config) != config_hash(record.config):
         raise RunFolderError(
             f"{run}/config.yaml is not the configuration that {RECORD_FILE} has (hash {config_hash(config)[:12]}, "

@@ -81,8 +81,12 @@ class RunFolder:
         return self.path / EVALUATIONS
 
     def save_settings(self, settings: Settings) -> None:
-        """Write the resolved configuration, and which file of each group it was made from."""
-        write_atomically(self.choices, encode_text(to_yaml(settings.choices)))
+        """Write the resolved configuration, and which file of each group it was made from.
+
+        The model is last, and the record has its name, so that a file that was cut off does not have it.
+        """
+        choices = dict(sorted(settings.choices.items(), key=lambda chosen: chosen[0] == "model"))
+        write_atomically(self.choices, encode_text(to_yaml(choices)))
         write_atomically(self.config, encode_text(to_yaml(settings.resolved)))
 
     def save_own_code(self, code: OwnCode | None) -> None:

@@ -173,7 +173,7 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     if not (folder / RECORD_FILE).exists():
         return
     record = read_record(folder)
-    _check_choices(folder, record)
+    check_choices(folder, record)
     expected, found = record.config_hash, config_hash(config)
     if not has_hash(config, expected):
         raise RunFolderError(
@@ -214,7 +214,7 @@ def check_run_files(folder: Path, record: RunRecord) -> None:
     """
     place = folder if folder.is_dir() else folder.parent
     refuse_links(place)
-    _check_choices(place, record)
+    check_choices(place, record)
     if BLANK not in str(record.config):
         _check_configurations(place, record)
     _check_best(place / "checkpoints" / "best.json", record)
@@ -238,17 +238,27 @@ def _check_configurations(folder: Path, record: RunRecord) -> None:
         )
 
 
-def _check_choices(folder: Path, record: RunRecord) -> None:
-    """Check that the names by which a run is shown are those of its record."""
+def check_choices(folder: Path, record: RunRecord) -> None:
+    """Raise RunFolderError when the names in ``choices.yaml`` are not those of the record, or are not all there.
+
+    Args:
+        folder: The run folder.
+        record: Its record.
+    """
     path = folder / "choices.yaml"
-    choices = _config_of(path) or {}
+    choices = _config_of(path)
+    if choices is None:
+        return
     for group in ("algorithm", "model", "dataset", "experiment"):
         name, expected = choices.get(group), getattr(record, group)
-        shown = _shown_names(str(name), record) if group == "dataset" else {str(name)}
-        if name is not None and expected not in shown:
+        node = record.config.get(group)
+        of_class = str(node.get("_target_")).rpartition(".")[2] if isinstance(node, Mapping) else None
+        said = of_class if name is None else str(name)  # of a class for which no file was chosen
+        shown = _shown_names(said, record) if group == "dataset" and said is not None else {said}
+        if expected not in shown:
             raise RunFolderError(
-                f"{path}: {group} is {name}, and in {RECORD_FILE} it is {expected or 'not there'}: one of them was "
-                "changed after the run. Restore it, or leave the run out."
+                f"{path}: {group} is {name or 'not there'}, and in {RECORD_FILE} it is {expected or 'not there'}: one "
+                "of them was changed after the run, or cut off. Restore it, or leave the run out."
             )
 
 

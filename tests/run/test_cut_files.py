@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import metaexp as mx
 from metaexp.cli.main import main
+from metaexp.core.errors import RunFolderError
+from metaexp.results.record import read_record
+from metaexp.run.integrity import check_run_files
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,37 @@ def test_a_file_that_is_cut_off_is_to_be_restored(
     for error in errors(copy, tmp_path, capsys):
         assert "estore" in error
         assert name in error
+
+
+def test_choices_that_are_cut_off_anywhere_are_to_be_restored(copy: Path) -> None:
+    """Also where they are still YAML: what is left would give the run another name."""
+    path, record = copy / "choices.yaml", read_record(copy)
+    content = path.read_bytes()
+    assert content.splitlines()[-1].startswith(b"model:")
+    for length in range(len(content) - 1):  # without the last line feed, nothing is missing
+        path.write_bytes(content[:length])
+        with pytest.raises(RunFolderError, match=r"choices\.yaml.*Restore it"):
+            check_run_files(copy, record)
+    path.write_bytes(content)
+    check_run_files(copy, record)
+
+
+@pytest.mark.parametrize("group", ["algorithm", "model", "dataset"])
+def test_choices_without_a_group_are_to_be_restored(
+    group: str, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copy / "choices.yaml"
+    path.write_text("".join(line for line in path.open() if not line.startswith(f"{group}:")))
+    for error in errors(copy, tmp_path, capsys):
+        assert f"choices.yaml: {group} is not there, and in record.json it is " in error
+
+
+def test_a_run_of_a_class_for_which_no_file_was_chosen_is_intact_without_its_group(copy: Path) -> None:
+    path, record = copy / "choices.yaml", read_record(copy)
+    path.write_text("".join(line for line in path.open() if not line.startswith("algorithm:")))
+    check_run_files(copy, replace(record, algorithm=record.config["algorithm"]["_target_"].rpartition(".")[2]))
+    with pytest.raises(RunFolderError, match="algorithm is not there"):
+        check_run_files(copy, record)
 
 
 @pytest.mark.parametrize(

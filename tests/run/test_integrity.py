@@ -19,7 +19,7 @@ from metaexp.results.record import read_record
 from metaexp.run.evaluation import evaluate as evaluate_module
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.folder import RunFolder
-from metaexp.run.integrity import _check_choices, check_run_files
+from metaexp.run.integrity import check_choices, check_run_files
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
@@ -113,9 +113,9 @@ def test_a_dataset_may_be_shown_with_its_folder_and_as_a_stand_in(
 ) -> None:
     record = read_record(finished)
     other = replace(record, dataset=shown, config=record.config | {"dataset": record.config["dataset"] | node})
-    _check_choices(finished, other)
+    check_choices(finished, other)
     with pytest.raises(RunFolderError, match="dataset is lines, and in record.json it is"):
-        _check_choices(finished, replace(other, dataset=f"{shown} of another"))
+        check_choices(finished, replace(other, dataset=f"{shown} of another"))
 
 
 def test_a_key_that_decides_no_number_may_be_edited(finished: Path, silent: Lines) -> None:

@@ -60,7 +60,7 @@ def a_record(status: str = "completed", seed: int = 0, test: float | None = 0.5,
 
 def write_settings(folder: Path, record: RunRecord) -> None:
     """Write the two files of a run's configuration."""
-    (folder / "choices.yaml").write_text("algorithm: maml\ndataset: glyphs\noptimizer: adam\n")
+    (folder / "choices.yaml").write_text("algorithm: maml\ndataset: glyphs\noptimizer: adam\nmodel: mlp\n")
     (folder / "config.yaml").write_text(json.dumps(record.config))
 
 
