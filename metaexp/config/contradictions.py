@@ -67,6 +67,7 @@ def contradictions(
         tasks = Tasks(train, test, SPLITS if trains else ("test",), not trains, batch)
         found += fit_problems(data, algorithm, tasks)
         found += _size_problems(values, train, test)
+    found += _weights_problems(values, choices, sound)
     found += _augment_problems(data, values["augment"] if "augment" in sound else {})
     if "eval" in sound:
         found += _number_problems(values["eval"]["episodes"], data)
@@ -101,6 +102,20 @@ def _validation_problems(data: DataFacts | None, train: Mapping[str, Any], evalu
             "eval.weights=last and train.patience=null, or take a split with new validation classes."
         )
     return found
+
+
+def _weights_problems(values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str]) -> list[str]:
+    """Find initial weights of a network that is not made."""
+    if not sound >= {"algorithm", "model"}:
+        return []
+    algorithm, model = values["algorithm"], values["model"]
+    if not model.options.get("weights") or "model" in algorithm.parameters:
+        return []
+    return [
+        f"model.weights={model.options['weights']}: the constructor of algorithm="
+        f"{_name(algorithm, choices, 'algorithm')} has no argument `model`, so it has no network to begin with these "
+        "weights. Remove model.weights, or take the network in the constructor."
+    ]
 
 
 def _augment_problems(data: DataFacts | None, given: Mapping[str, Any]) -> list[str]:

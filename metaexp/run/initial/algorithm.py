@@ -6,6 +6,8 @@ import copy
 import functools
 import logging
 
+import torch
+
 from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
@@ -14,7 +16,7 @@ from metaexp.models.checks.half_precision import refuse_half_precision
 from metaexp.models.checks.hidden import refuse_hidden
 from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.trial import refuse_lazy
-from metaexp.run.initial.network import Interface, build_network
+from metaexp.run.initial.network import Interface, build_network, takes_network, warn_of_no_network
 from metaexp.run.initial.own_class import constructing, import_own, warn_of_seeds
 
 log = logging.getLogger(__name__)
@@ -28,13 +30,22 @@ def build_algorithm(
     Args:
         settings: The checked configuration.
         interface: The shapes that it is built for.
-        model: Its network; None for a new one, initialised from ``settings.seed``.
+        model: Its network; None for a new one, initialised from ``settings.seed``, or where it takes none.
         begins: Whether a run begins with its initial weights. Then one of your own is made twice, and compared.
     """
-    model = model or build_network(settings, interface)
-    copied = _copy(model) if begins and is_foreign(algorithm_class(settings.algorithm)) else None
+    if model is None and takes_network(settings.algorithm):
+        model = build_network(settings, interface)
+    if model is None:
+        if begins:
+            warn_of_no_network(settings.chosen_file("algorithm"), settings.chosen_file("model"))
+        torch.default_generator.manual_seed(settings.seed)
+    again = model
+    is_made_twice = begins and is_foreign(algorithm_class(settings.algorithm))
+    if model is not None and is_made_twice:
+        again = _copy(model)
+        is_made_twice = again is not None
 
-    def make_it(network: Network, seed: int = settings.seed) -> Algorithm:
+    def make_it(network: Network | None, seed: int = settings.seed) -> Algorithm:
         with constructing(f"algorithm={settings.chosen_file('algorithm')}", seed):
             return make(
                 settings.algorithm,
@@ -46,15 +57,16 @@ def build_algorithm(
             )
 
     with warn_of_seeds(f"algorithm={settings.chosen_file('algorithm')}"):
-        if copied is None:
-            algorithm = make_it(model)
+        if is_made_twice:
+            other_seed = functools.partial(make_it, again, settings.seed + 1)
+            algorithm = make_twice(lambda: make_it(model), lambda: make_it(again), "algorithm", other_seed)
         else:
-            other_seed = functools.partial(make_it, copied, settings.seed + 1)
-            algorithm = make_twice(lambda: make_it(model), lambda: make_it(copied), "algorithm", other_seed)
+            algorithm = make_it(model)
     refuse_hidden(algorithm, "algorithm")
     refuse_lazy(algorithm, "algorithm")
     if begins:  # runs of before are tested as they are
-        refuse_half_precision(model, "model")
+        if model is not None:
+            refuse_half_precision(model, "model")
         refuse_half_precision(algorithm, "algorithm")
     return algorithm
 

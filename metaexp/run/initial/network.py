@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from metaexp.config.classes.make import make
-from metaexp.config.schema import Settings
+from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape, trains_on_batches
@@ -20,6 +21,8 @@ from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.probabilities import warn_of_probabilities
 from metaexp.models.plain import as_network
 from metaexp.run.initial.own_class import constructing, import_own, warn_of_seeds
+
+log = logging.getLogger(__name__)
 
 
 class Interface(NamedTuple):
@@ -67,6 +70,29 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
     if begins and is_foreign(own) and takes_softmax:
         warn_of_probabilities(model, interface.input_shape)
     return model
+
+
+def takes_network(algorithm: ClassSpec) -> bool:
+    """Return whether the constructor of an algorithm takes a network. Where not, none is made.
+
+    Args:
+        algorithm: Its section of the checked configuration.
+    """
+    return "model" in algorithm.parameters
+
+
+def warn_of_no_network(algorithm: str, model: str) -> None:
+    """Warn of an algorithm that takes no network: nothing that is set of one changes a number.
+
+    Args:
+        algorithm: As chosen by ``algorithm=NAME``.
+        model: As chosen by ``model=NAME``.
+    """
+    log.warning(
+        "the constructor of algorithm=%s has no argument `model`, so model=%s is not made, and nothing that you "
+        "set of it changes a number. Is the argument forgotten?",
+        algorithm, model,
+    )  # fmt: skip
 
 
 def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
