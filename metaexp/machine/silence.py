@@ -70,8 +70,9 @@ class KeptWarnings:
             place: The file and the line.
         """
         kind = kind_of(f"{category}: {text}")
+        is_new = kind not in self._kinds | self._of_others
         self._keep(kind, "warning", f"{place}: {category}: {text}")
-        return self._rank == 0 and kind not in self._of_others
+        return self._rank == 0 and is_new
 
     def _keep(self, kind: str, word: str, text: str) -> None:
         if self._rank > 0 and kind not in self._kinds and len(self._kinds) < _MOST_KINDS:
@@ -165,7 +166,25 @@ def keep_warnings(rank: int, size: int) -> Iterator[KeptWarnings]:
         The warnings.
     """
     kept = KeptWarnings(rank, size)
-    with warnings.catch_warnings(), _hear_logs(kept):
+    with _show_heard(kept), _hear_logs(kept):
+        yield kept
+
+
+@contextmanager
+def show_each_warning_once() -> Iterator[None]:
+    """Within this block, show one of Python's warnings only if none that says the same was shown in it.
+
+    Python itself shows a warning again after each ``warnings.catch_warnings``, which own code may use in every step,
+    and for each line that causes it: torch warns so of each operation that ``torch.vmap`` computes slowly.
+    """
+    with _show_heard(KeptWarnings(0, 1)):
+        yield
+
+
+@contextmanager
+def _show_heard(kept: KeptWarnings) -> Iterator[None]:
+    """Let ``kept`` hear Python's warnings within this block, and show those that it says."""
+    with warnings.catch_warnings():
         show = warnings.showwarning
 
         def hear(
@@ -180,4 +199,4 @@ def keep_warnings(rank: int, size: int) -> Iterator[KeptWarnings]:
                 show(message, category, filename, lineno, file, line)
 
         warnings.showwarning = hear
-        yield kept
+        yield

@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from metaexp.core.disk.files import append_regular
+from metaexp.machine.silence import show_each_warning_once
 from metaexp.run.folder import RunFolder
 from metaexp.run.progress import Display
 
@@ -36,13 +37,15 @@ def log_to_one_run(folder: Path) -> Iterator[None]:
 def keep_early_messages(display: Display) -> Iterator[None]:
     """Within this block, show metaexp's warnings until a run has a log, which then gets what was logged before.
 
+    What Python warns of, such as torch, is shown once for the run.
+
     Args:
         display: What the user sees.
     """
     handler = _Early(display)
     token = _early.set(handler)
     try:
-        with _attach(handler):
+        with show_each_warning_once(), _attach(handler):
             yield
     finally:
         _early.reset(token)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import pytest
+import torch
 
-from metaexp.machine.silence import KeptWarnings, keep_warnings
+from metaexp.machine.silence import KeptWarnings, keep_warnings, show_each_warning_once
 
 
 def test_the_first_shows_warnings_of_others_once_and_says_whose(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,6 +44,46 @@ def test_a_rank_keeps_a_bounded_number_of_warnings() -> None:
         rank.hear("UserWarning", "word " * number, "a.py:1")
     assert len(rank.take()) == 20
     assert rank.take() == []
+
+
+def warn_in_each_step() -> None:
+    """As own code does that ignores some warnings, which lets Python forget what it has shown."""
+    for step in range(3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+        torch.vmap(lambda x: torch.histc(x, 4))(torch.ones(2, 3))
+        torch.vmap(lambda x: torch.histc(x, 5))(torch.ones(2, 3))
+        torch.vmap(lambda x: torch.renorm(x, 2, 0, 1.0))(torch.ones(2, 3, 3))
+        for kind in (UserWarning, RuntimeWarning):
+            warnings.warn(f"the loss is {step}", kind, stacklevel=1)
+
+
+@pytest.mark.parametrize(("block", "times"), [(show_each_warning_once, 1), (nullcontext, 3)])
+def test_one_process_shows_each_kind_of_warning_once(block: Callable[[], Any], times: int) -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        with block():
+            warn_in_each_step()
+    said = Counter((one.category, str(one.message).partition(". Please")[0][-13:]) for one in shown)
+    lines_each = 2 if times == 3 else 1
+    assert said[UserWarning, "r aten::histc"] == times * lines_each
+    assert said[UserWarning, " aten::renorm"] == times
+    assert said[UserWarning, "the loss is 0"] == said[RuntimeWarning, "the loss is 0"] == 1
+    assert said[UserWarning, "the loss is 2"] == (times == 3)
+
+
+def test_a_new_block_shows_its_warnings_again_and_errors_stay_errors() -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            with show_each_warning_once():
+                warnings.warn("of a run", stacklevel=1)
+    assert len(shown) == 2
+    with show_each_warning_once(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(UserWarning, match="an error"):
+                warnings.warn("an error", stacklevel=1)
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -24,6 +24,7 @@ from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.data.classification.trained_classes import count_trained, training_class_ids
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
+from metaexp.machine.silence import show_each_warning_once
 from metaexp.results.episodes import write_episodes
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.measured import Measured
@@ -136,7 +137,7 @@ def _evaluate(
     settings = revise(config, choices, overrides, config_dir)
     check_idle(config, settings.resolved)
     weights = selected(place, config)
-    with explain_errors(), use_device(settings.device) as compute:
+    with explain_errors(), show_each_warning_once(), use_device(settings.device) as compute:
         dataset = aids.load(settings, compute, display.print_line)
         check_fits(settings, dataset, weights)
         warn_of_pixels(config, choices, settings, display)
