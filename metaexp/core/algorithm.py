@@ -95,19 +95,24 @@ class Algorithm(nn.Module, ABC):
         return True
 
     @property
+    def can_be_mapped(self) -> bool:
+        """Whether :func:`torch.vmap` can map it: it vectorises, and so do its layers.
+
+        torch's recurrent layers do not, nor layers with an attribute ``maps_over_tasks`` that is false.
+        """
+        return self.vectorises and not any(
+            isinstance(layer, nn.RNNBase) or getattr(layer, "maps_over_tasks", True) is False
+            for layer in self.modules()
+        )
+
+    @property
     def takes_single_tasks(self) -> bool:
         """Whether tasks are computed one at a time.
 
-        This is so if they cannot be mapped, because the algorithm does not vectorise, or its network has torch's
-        recurrent layers or an attribute ``maps_over_tasks`` that is false. It is also so if that is faster, see
+        This is so if they cannot be mapped, see :attr:`can_be_mapped`, and if that is faster, see
         :attr:`is_faster_one_by_one`.
         """
-        layers = list(self.modules())
-        if not self.vectorises or any(
-            isinstance(layer, nn.RNNBase) or getattr(layer, "maps_over_tasks", True) is False for layer in layers
-        ):
-            return True
-        return self.is_faster_one_by_one and self._convolves_on_cpu()
+        return not self.can_be_mapped or (self.is_faster_one_by_one and self._convolves_on_cpu())
 
     def tasks_at_once(self, n_support: int, most: int) -> int:
         """How many tasks to compute at once: ``most``, or one where they are taken one at a time.

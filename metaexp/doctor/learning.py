@@ -144,7 +144,7 @@ def to_float32(batch: Episode) -> Episode:
 
 def _maps(algorithm: Algorithm, exam: Episode) -> bool:
     """Whether the algorithm maps over tasks. If not, the check `vectorised` reports it."""
-    if not algorithm.vectorises:
+    if not algorithm.can_be_mapped:
         return False
     try:
         metric_of(algorithm, exam)

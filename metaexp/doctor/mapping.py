@@ -20,8 +20,11 @@ _TASKS = 3
 def vectorised(subject: Subject) -> Finding:
     """Check that several tasks at once give the meta-losses, meta-gradients and predictions of one task at a time."""
     name = "vectorised"
-    if not subject.build().vectorises:
+    algorithm = subject.build()
+    if not algorithm.vectorises:
         return does_not_apply(name, "it says that it does not map over tasks; training takes one at a time")
+    if not algorithm.can_be_mapped:
+        return does_not_apply(name, "it has layers that torch.vmap cannot map; training takes one task at a time")
     tested = stack([subject.task(seed) for seed in range(_TASKS)])
     trained = subject.training_batch(_TASKS)
     scores, losses, gradients = _results(subject, tested, trained, chunk_size=1)

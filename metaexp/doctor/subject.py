@@ -141,7 +141,7 @@ def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = Non
         return value
 
     with fix_noise(0):
-        out: Tensor = over_tasks(loss, batch, chunk_size if algorithm.vectorises else 1)
+        out: Tensor = over_tasks(loss, batch, chunk_size if algorithm.can_be_mapped else 1)
     return out
 
 

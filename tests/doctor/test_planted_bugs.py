@@ -122,6 +122,19 @@ def test_what_is_lost_between_saving_and_loading_is_said(name: str, said: str) -
     assert finding.sentence.startswith(said)
 
 
+def test_layers_that_cannot_be_mapped_are_not_wrong_where_training_does_not_map_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    findings = quick("ReadsSequences")
+    assert [finding.name for finding in findings if finding.verdict != "ok"] == ["vectorised"]
+    (finding,) = [finding for finding in findings if finding.name == "vectorised"]
+    assert finding.verdict == "does not apply"
+    assert finding.sentence == "it has layers that torch.vmap cannot map; training takes one task at a time"
+    assert learning(subject("ReadsSequences")).verdict == "ok"
+    monkeypatch.setattr(Algorithm, "can_be_mapped", True)
+    assert CHECKS["vectorised"](subject("ReadsSequences")).verdict == "wrong"
+
+
 def test_every_planted_class_is_tried() -> None:
     found = {name for name, cls in vars(planted).items() if inspect.isclass(cls) and cls.__module__ == planted.__name__}
     elsewhere = {
@@ -129,6 +142,7 @@ def test_every_planted_class_is_tried() -> None:
         "LearnsFromSupport",
         "LineFit",
         "NegatedMetaLoss",
+        "ReadsSequences",
         "RegressionUnrefused",
         "RootOfLoss",
         "SumInLoss",

@@ -132,6 +132,19 @@ class CollectsInTraining(Prototypes):
         return super().meta_loss(episode)
 
 
+class ReadsSequences(Prototypes):
+    """Correct: a recurrent layer reads the class means. torch.vmap cannot map it, so tasks are taken one at a time."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.reader = nn.GRU(12, 48, batch_first=True)
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        means = super().means(embedded, support)
+        read: Tensor = self.reader(means.unflatten(1, (4, 12)))[0]  # (N, 4, F): each mean is a sequence of four parts
+        return means + read[:, -1]
+
+
 class LineFit(Algorithm):
     """Correct: only regression, by ridge regression on features in closed form."""
 
