@@ -13,6 +13,7 @@ from metaexp.core.counted import listed
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.doctor.finding import OTHER, SAME, Finding, format_error, gap, ok, wrong
+from metaexp.doctor.gradients import InnerGradients
 from metaexp.doctor.subject import Subject, losses_of, predictions
 from metaexp.doctor.tiny import N_TARGETS, N_WAY, Kind, mislabelled, stack, task
 from metaexp.models.base import unknown_like, weights_of
@@ -48,12 +49,21 @@ def ways_and_shots(subject: Subject) -> Finding:
 
 
 def adaptation_path(subject: Subject) -> Finding:
-    """Check the states after 0, 1, ... steps: the first does not depend on labels, the last is that of ``adapt``."""
+    """Check the states after 0, 1, ... steps: the first is there, and the last is that of ``adapt``.
+
+    A first state that does not depend on labels is there. One that does may begin with class means, as the head of
+    Proto-MAML does. Then the inner gradients tell: none is taken before it, or there are more states than gradients.
+    """
     name = "adaptation path"
     algorithm = subject.build().eval()
     support, query = subject.task()
+    before = None
+    path = []
     with torch.no_grad():
-        path = [algorithm.predict(state, query.x) for state in algorithm.adaptation_path(support)]
+        with InnerGradients() as inner:
+            for state in algorithm.adaptation_path(support):
+                before = inner.calls if before is None else before
+                path.append(algorithm.predict(state, query.x))
         start = next(iter(algorithm.adaptation_path(mislabelled(support))))
         elsewhere = algorithm.predict(start, query.x)
     end = predictions(algorithm, support, query.x)
@@ -64,11 +74,13 @@ def adaptation_path(subject: Subject) -> Finding:
         return ok(name, "one state, that of adapt: it makes no steps", **numbers)
     numbers["start_changes_with_labels_by"] = gap(elsewhere, path[0])
     numbers["start_to_end"] = gap(path[0], path[-1])
-    if numbers["start_changes_with_labels_by"] > SAME:
+    knows_labels = numbers["start_changes_with_labels_by"] > SAME
+    if knows_labels and not (inner.calls and (before == 0 or len(path) > inner.calls)):
         return wrong(name, "its first state knows the labels already: the state after 0 steps is missing", **numbers)
     if numbers["start_to_end"] < OTHER:
         return wrong(name, "its steps lead nowhere", **numbers)
-    return ok(name, "begins before the first step and ends where adapt ends", **numbers)
+    what = ", with what it takes from the labels at once," if knows_labels else ""
+    return ok(name, f"begins before the first step{what} and ends where adapt ends", **numbers)
 
 
 def save_and_load(subject: Subject) -> Finding:

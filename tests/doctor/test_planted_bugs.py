@@ -20,7 +20,16 @@ from metaexp.doctor.tiny import Kind
 
 QUICK = {name: check for name, check in CHECKS.items() if name != "learning"}
 
-SOUND = ["Gradient", "Prototypes", "NoisyInTraining", "TableThatGrows", "CollectsInTraining", "HeadForTraining"]
+SOUND = [
+    "Gradient",
+    "Prototypes",
+    "NoisyInTraining",
+    "TableThatGrows",
+    "CollectsInTraining",
+    "HeadForTraining",
+    "StartsFromMeans",
+    "StartsFromMeansOneByOne",
+]
 
 BUGS = {
     "MissingCreateGraph": {"meta-gradient"},
@@ -68,6 +77,7 @@ BUGS = {
     "ForgetsWhatIsNotThere": {"save and load"},
     "AdaptationPathWithoutEnd": {"adaptation path"},
     "AdaptationPathWithoutStart": {"adaptation path"},
+    "StartsAfterMeans": {"adaptation path"},
     "MadeElsewhere": {"runs"},
 }
 """Class -> all the checks that find something wrong with it, on classification."""

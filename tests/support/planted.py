@@ -145,6 +145,49 @@ class ReadsSequences(Prototypes):
         return means + read[:, -1]
 
 
+class StartsFromMeans(Gradient):
+    """Correct: its last layer begins at class means, as Proto-MAML's, and takes gradient steps from there."""
+
+    model_output = "embedding"
+    fixed_way = False
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model)
+        if train_shape.n_way == 0:
+            raise ConfigError("these classify; train.n_way=0 asks for regression.")
+
+    def path(self, support: Examples, first_order: bool = False) -> list[Params]:
+        return list(self.states(support, first_order))
+
+    def states(self, support: Examples, first_order: bool = False) -> Iterable[Params]:
+        embedded = self.embed(parameters_of(self.model), support.x)
+        members = F.one_hot(support.y, support.n_way).to(embedded.dtype)
+        means = (members.T @ embedded) / members.sum(0).unsqueeze(1)
+        start = {**parameters_of(self.model), "means": means}
+        return descend(lambda p: self.inner_loss(p, support), start, LR / 10, STEPS, first_order)
+
+    def scores(self, params: Params, x: Tensor) -> Tensor:
+        embedded = self.embed({name: p for name, p in params.items() if name != "means"}, x)
+        return -(embedded.unsqueeze(1) - params["means"]).square().sum(2)
+
+    def embed(self, params: Params, x: Tensor) -> Tensor:
+        return call(self.model, params, buffers_of(self.model), x, "batch").values.flatten(1)
+
+
+class StartsFromMeansOneByOne(StartsFromMeans):
+    """Correct: the same as a generator, which takes each step when it is asked for the state after it."""
+
+    def adaptation_path(self, support: Examples) -> Iterable[Params]:
+        return self.states(support)
+
+
+class StartsAfterMeans(StartsFromMeans):
+    """Its adaptation path begins after the first step, with a layer that has begun at class means."""
+
+    def adaptation_path(self, support: Examples) -> Iterable[Params]:
+        return self.path(support)[1:]
+
+
 class LineFit(Algorithm):
     """Correct: only regression, by ridge regression on features in closed form."""
 
