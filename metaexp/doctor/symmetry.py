@@ -86,7 +86,8 @@ def _leak(subject: Subject, algorithm: Algorithm) -> float:
 def labels(subject: Subject) -> Finding:
     """Check that other names for the classes change only the order of the scores.
 
-    Where outputs belong to classes (``fixed_way``), they are reordered with the classes.
+    Where outputs belong to classes (``fixed_way``), they are reordered with the classes. So are the inputs of a layer
+    that reads a label beside other numbers, as an LSTM does that is given the support with its labels.
     """
     name = "labels"
     if subject.kind == "regression":
@@ -98,10 +99,15 @@ def labels(subject: Subject) -> Finding:
     scores = predictions(algorithm, support, query.x)
     expected = scores[:, order]
     as_it_is = gap(predictions(algorithm, relabelled, query.x), expected)
+    differences = [as_it_is]
     if algorithm.fixed_way:
-        permute_classes(algorithm, order, class_axes(subject))
+        differences = []
+        for labels_come_first in (False, True):
+            reordered = subject.build().eval()
+            permute_classes(reordered, order, class_axes(subject), labels_come_first=labels_come_first)
+            differences.append(gap(predictions(reordered, relabelled, query.x), expected))
     numbers = {
-        "relabelled_scores_differ_by": gap(predictions(algorithm, relabelled, query.x), expected),
+        "relabelled_scores_differ_by": min(differences),
         "before_relabelling_by": gap(expected, scores),
     }
     if algorithm.fixed_way:
@@ -204,31 +210,39 @@ def _twice(examples: Examples) -> Examples:
 
 
 def class_axes(subject: Subject) -> dict[str, list[int]]:
-    """Return tensor -> its axes that stand for classes: those whose size follows the number of ways."""
+    """Return tensor -> its axes that stand for classes: those whose size follows the number of ways.
+
+    Such an axis has an entry for each class, and may have entries for other things, which do not follow it.
+    """
     other = subject.build(TaskShape(_OTHER_WAY, 2, 2))
     sizes = {name: tuple(t.shape) for name, t in _tensors(other)}
     return {
         name: [
             axis
             for axis, (size, other_size) in enumerate(zip(t.shape, sizes.get(name, ()), strict=False))
-            if (size, other_size) == (N_WAY, _OTHER_WAY)
+            if size - other_size == N_WAY - _OTHER_WAY
         ]
         for name, t in _tensors(subject.build())
     }
 
 
-def permute_classes(algorithm: Algorithm, order: Tensor, axes: dict[str, list[int]]) -> None:
+def permute_classes(
+    algorithm: Algorithm, order: Tensor, axes: dict[str, list[int]], *, labels_come_first: bool = False
+) -> None:
     """Reorder the tensors of the algorithm along the axes that stand for classes.
 
     Args:
         algorithm: It is changed in place.
         order: The new order of the classes (N,).
         axes: Name of a tensor -> its axes that stand for classes.
+        labels_come_first: Whether classes are the first entries of an axis that has others, and not the last ones.
     """
     with torch.no_grad():
         for name, tensor in _tensors(algorithm):
             for axis in axes[name]:
-                tensor.copy_(tensor.index_select(axis, order))
+                start = 0 if labels_come_first else tensor.shape[axis] - len(order)
+                classes = tensor.narrow(axis, start, len(order))
+                classes.copy_(classes.index_select(axis, order))
 
 
 def _tensors(algorithm: Algorithm) -> itertools.chain[tuple[str, Tensor]]:

@@ -29,6 +29,8 @@ SOUND = [
     "HeadForTraining",
     "StartsFromMeans",
     "StartsFromMeansOneByOne",
+    "ReadsLabels",
+    "ReadsLabelsFirst",
 ]
 
 BUGS = {
@@ -44,6 +46,7 @@ BUGS = {
     "RootOfZero": {"meta-gradient", "parameters reached", "vectorised"},
     "PositionsForLabels": {"support used", "labels", "support order"},
     "WrongClassSums": {"labels"},
+    "ReadsLabelsAsNumbers": {"labels"},
     "FixedLabelMap": {"labels"},
     "SupportIgnored": {"support used"},
     "LearnsFromQueries": {"support used"},

@@ -188,6 +188,52 @@ class StartsAfterMeans(StartsFromMeans):
         return self.path(support)[1:]
 
 
+class ReadsLabels(Algorithm):
+    """Correct: a layer reads each support example with its label beside it, and another one the mean of what it gives.
+
+    Its weights for labels and for scores belong to classes, in the order of the first training task's.
+    """
+
+    model_output = "embedding"
+    labels_come_first = False
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__()
+        self.model, self.n_way = model, train_shape.n_way
+        self.reader = nn.Linear(48 + self.n_way, 32)
+        self.out = nn.Linear(48 + 32, self.n_way)
+
+    @property
+    def batch_norm(self) -> BatchNormMode:
+        return "running" if has_batch_norm(self.model) else "none"
+
+    def adapt(self, support: Examples) -> Tensor:
+        embedded = self.model(support.x).flatten(1)
+        parts = [embedded, F.one_hot(support.y, self.n_way).to(embedded)]
+        read: Tensor = self.reader(torch.cat(parts[::-1] if self.labels_come_first else parts, 1)).tanh()
+        return read.mean(0)
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        embedded = self.model(x).flatten(1)
+        scores: Tensor = self.out(torch.cat([embedded, adapted.expand(len(embedded), -1)], 1))
+        return scores
+
+
+class ReadsLabelsFirst(ReadsLabels):
+    """Correct: the same with the label in front of the example."""
+
+    labels_come_first = True
+
+
+class ReadsLabelsAsNumbers(ReadsLabels):
+    """Takes the label for a number, so that class 2 is twice class 1."""
+
+    def adapt(self, support: Examples) -> Tensor:
+        embedded = self.model(support.x).flatten(1)
+        read: Tensor = self.reader(torch.cat([embedded, support.y.unsqueeze(1).repeat(1, self.n_way)], 1)).tanh()
+        return read.mean(0)
+
+
 class LineFit(Algorithm):
     """Correct: only regression, by ridge regression on features in closed form."""
 
