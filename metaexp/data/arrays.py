@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.labelled_arrays import Labels
+
+_READING: Final = "arrays, reading 1"
+"""Another number after each change of how a file becomes examples: what was computed of them is then not used again."""
 
 
 class Arrays(Dataset):
@@ -176,17 +179,25 @@ def _read(path: Path, folder: Path, progress: Progress) -> tuple[Prepared, Label
     from metaexp.data.files.labelled_arrays import class_sizes, read_labelled, read_labels
     from metaexp.data.mapped.large_arrays import digest_begin, prepare_arrays, size_of_examples
     from metaexp.data.mapped.placement import stays_on_disk
+    from metaexp.data.mapped.receipts import compute_once, version_if_large
 
     if stays_on_disk(size_of_examples(path)):
         labels = read_labels(path)
         key = {"files": fingerprint([path]), "reading": 1}
         return cached("arrays", key, folder, lambda: prepare_arrays(path, labels, progress), progress), labels
     progress(f"Reading {path}.")
+    before = version_if_large(path, _READING)
     x, labels = read_labelled(path)
-    digest = digest_begin(x.shape, x.dtype, labels)
-    digest.update(x.tobytes())
+    version = before if before == version_if_large(path, _READING) else None  # else it was changed meanwhile
+
+    def digest() -> bytes:
+        found = digest_begin(x.shape, x.dtype, labels)
+        found.update(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)
+        return found.hexdigest().encode()
+
+    whole = compute_once(version, "digest", digest).decode()
     examples = torch.from_numpy(np.ascontiguousarray(x[np.argsort(labels.y, kind="stable")]))
-    return Prepared(examples, class_sizes(labels), digest.hexdigest()), labels
+    return Prepared(examples, class_sizes(labels), whole, version), labels
 
 
 def _report_left_out(

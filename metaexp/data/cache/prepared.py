@@ -8,8 +8,8 @@ Whoever can write the file can repair its checksum, so that is not what a cache 
 raw data can be computed from the examples, or their checksum is known, these decide. Elsewhere the user's cache folder
 keeps a receipt of what was prepared, and a file without a receipt, or one that differs from it, is built again.
 
-Examples that are to stay on disk are mapped from the file of the cache. They are written there while they are prepared,
-and the checksum of a file that has not changed since it was checked is not computed again.
+Examples that are to stay on disk are mapped from the file of the cache. They are written there while they are prepared.
+The checksum of a mapped or large file that has not changed since it was checked is not computed again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from metaexp.data.cache.place import cache_folder
 from metaexp.data.files.progress import Progress
 from metaexp.data.mapped.example_file import ExampleFile, map_examples, offer_file
 from metaexp.data.mapped.placement import stays_on_disk
-from metaexp.data.mapped.receipts import keep_receipt, kept_receipt, receipt_of, version_of
+from metaexp.data.mapped.receipts import keep_receipt, kept_receipt, receipt_of, version_if_large, version_of
 
 _VERSION: Final = 1
 _CHECKED: Final = "checked\n"
@@ -50,7 +50,8 @@ class Prepared(NamedTuple):
         examples: (B, ...) uint8 or float32, ordered by class.
         classes: Class -> its number of examples, in that order.
         digest: The SHA-256 (hex) over the raw data that they were made from.
-        version: Names the file that the examples are mapped from, in its present state; None where they are in memory.
+        version: Names the file that the examples are mapped from, or a large one that they were read from, in its
+            present state. None where all that depends on them is computed each time.
     """
 
     examples: Tensor
@@ -185,7 +186,7 @@ def _read(
             return None
         prepared = Prepared(examples, classes, metadata["digest"])
         receipt = receipt_of(examples, classes, metadata["digest"], metadata["sha256"])
-        version = version_of(path, receipt) if is_mapped else None
+        version = version_of(path, receipt) if is_mapped else version_if_large(path, receipt)
         if version is not None and receipt == kept_receipt(identity) and kept_receipt(version) == _CHECKED:
             return prepared._replace(version=version) if _fits(examples, shape) else None
         if not _is_authentic(prepared, identity, metadata["sha256"], checksum, digest_of, shape):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,10 @@ from metaexp.core.disk.user_cache import user_cache
 from metaexp.core.errors import MetaexpError
 from metaexp.data.base import Progress
 
+LARGE: Final = 1 << 27
+"""Bytes of a file of which it is worth keeping what was computed: hashing them takes a tenth of a second and more."""
+_SETTLED: Final = 2.0
+"""Seconds after which a change of a file gets another time; some file systems count whole seconds, FAT counts two."""
 _MOST_RECEIPT: Final = 10_000
 _MOST_RESULT: Final = 10**10
 
@@ -78,6 +83,22 @@ def version_of(path: Path, receipt: str) -> str:
     found = path.stat()
     state = (str(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, receipt)
     return hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def version_if_large(path: Path, receipt: str) -> str | None:
+    """Return the version of a large file whose examples are read into memory, as :func:`version_of` does.
+
+    Args:
+        path: The file.
+        receipt: What it holds, or how it is read.
+
+    Returns:
+        None for a small file, of which all is quickly computed again, and for one that has just been changed: it could
+        be changed once more before the clock of the file system goes on.
+    """
+    found = path.stat()
+    is_settled = time.time() - found.st_ctime > _SETTLED
+    return version_of(path, receipt) if found.st_size >= LARGE and is_settled else None
 
 
 def compute_once(version: str | None, what: str, compute: Callable[[], bytes]) -> bytes:
