@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.config.classes.make import make
-from metaexp.config.classes.methods import call_problem
+from metaexp.config.classes.methods import call_problem, called_signature
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 from metaexp.core.nested import to_json
@@ -32,7 +32,8 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
     how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
     made = make(spec, torch.optim.Optimizer, params=parameters, **how)
-    closure = inspect.signature(made.step).parameters.get("closure")
+    signature = called_signature(made.step)
+    closure = None if signature is None else signature.parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise ConfigError(
             f"optimizer={spec.target} computes the loss several times in a step (step needs a closure), and metaexp "

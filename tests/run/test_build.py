@@ -424,6 +424,41 @@ def test_an_optimiser_that_computes_the_loss_itself_is_refused() -> None:
         make_optimizer(spec, parameters(), CPU)
 
 
+def without_a_loss(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that gives a step the closure that it asks for."""
+
+    @functools.wraps(step)
+    def called(self: Any) -> Any:
+        return step(self, None)
+
+    return called
+
+
+class AsksForClosure(torch.optim.SGD):
+    """An optimiser whose step must be given a closure."""
+
+    def step(self, closure: Any) -> Any:  # type: ignore[override]
+        return super().step(closure)
+
+
+class IsGivenClosure(AsksForClosure):
+    """The same, with a decorator that gives it."""
+
+    step = without_a_loss(AsksForClosure.step)  # type: ignore[assignment]
+
+
+def test_a_decorator_that_gives_an_optimiser_its_closure_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ClassSpec("mine.Own", "mine.Own", {"lr": 1.0}, frozenset({"params", "lr"}))
+    monkeypatch.setattr(make_module, "_import", lambda _: IsGivenClosure)
+    (parameter,) = given = [nn.Parameter(torch.ones(2))]
+    parameter.grad = torch.ones(2)
+    make_optimizer(spec, given, CPU).step()
+    assert parameter.tolist() == [0.0, 0.0]
+    monkeypatch.setattr(make_module, "_import", lambda _: AsksForClosure)
+    with pytest.raises(ConfigError, match="computes the loss several times in a step"):
+        make_optimizer(spec, given, CPU)
+
+
 class Faulty(torch.optim.SGD):
     """An optimiser as somebody may write it."""
 

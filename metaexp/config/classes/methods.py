@@ -32,16 +32,13 @@ def refuse_wrong_methods(cls: type, where: str) -> None:
 def call_problem(function: Callable[..., Any], arguments: Sequence[str], keywords: Sequence[str] = ()) -> str:
     """Say which arguments a function takes, if it cannot be called with these; '' if it can, or nobody knows.
 
-    A decorator of the user's counts as it is: it may give the function more arguments than it takes itself.
-
     Args:
         function: The function, or a bound method.
         arguments: The names of the positional arguments of the call.
         keywords: The names of its keyword arguments.
     """
-    try:
-        signature = inspect.signature(_without_torch(function), follow_wrapped=False)
-    except (TypeError, ValueError):  # compiled code does not say
+    signature = called_signature(function)
+    if signature is None:
         return ""
     try:
         signature.bind(*arguments, **dict.fromkeys(keywords))
@@ -50,6 +47,20 @@ def call_problem(function: Callable[..., Any], arguments: Sequence[str], keyword
         called = ", ".join([*arguments, *(f"{keyword}=..." for keyword in keywords)])
         return f"{name}{_plain(signature)} cannot be called as {name}({called}){_place(function)}"
     return ""
+
+
+def called_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the arguments that a call of a function must have; None if nobody knows, as of compiled code.
+
+    A decorator of the user's counts as it is, not as what it wraps, to which it may give more arguments than it takes.
+
+    Args:
+        function: The function, or a bound method.
+    """
+    try:
+        return inspect.signature(_without_torch(function), follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
 
 
 def _without_torch(function: Callable[..., Any]) -> Callable[..., Any]:
