@@ -39,7 +39,25 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
         raise DataError(f"{first_line(error).rstrip('.')}: {_ADVICE}") from error
 
 
+def require_predictions(scores: object) -> None:
+    """Refuse predictions that are not a tensor.
+
+    Args:
+        scores: What ``predict`` of an algorithm has returned.
+
+    Raises:
+        ConfigError: It is something else, such as None where ``return`` is forgotten.
+    """
+    if not isinstance(scores, Tensor):
+        advice = " Is `return` forgotten?" if scores is None else ""
+        raise ConfigError(
+            f"predictions are of the type {type(scores).__name__}. Let predict return one tensor: scores (M, N) of M "
+            f"queries, or outputs (M, D_out) in regression.{advice}"
+        )
+
+
 def _task_loss(scores: Tensor, y: Tensor) -> Tensor:
+    require_predictions(scores)
     is_exact = in_vmap() and scores.dtype != torch.bfloat16  # where ours have the bits of torch's own
     if y.dtype != torch.int64 and not y.is_floating_point():
         raise ConfigError(f"labels or targets are {_kind(y)}. Give labels as int64 (y.long()), and targets as floats.")
@@ -97,6 +115,7 @@ def task_metric(scores: Tensor, y: Tensor) -> Tensor:
         DataError: There are no examples.
         ConfigError: The shapes do not fit.
     """
+    require_predictions(scores)
     _require_shape(scores.shape, y)
     _require_examples(y)
     if y.dtype == torch.int64:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -129,8 +130,11 @@ def problem_with(subject: Subject, algorithm: Algorithm, shape: TaskShape) -> st
         shape: Ways, shots and queries of the task.
     """
     support, query = task(shape, seed=0)
-    scores = predictions(algorithm.eval(), support, query.x)
+    scores: Any = predictions(algorithm.eval(), support, query.x)
     wanted = (shape.n_queries, shape.n_way or N_TARGETS)
+    if not isinstance(scores, Tensor):
+        advice = ": is return forgotten?" if scores is None else ", not one tensor"
+        return f"gives predictions of the type {type(scores).__name__}{advice}"
     if tuple(scores.shape) != wanted:
         return f"gives scores of shape {tuple(scores.shape)}, not {wanted}"
     if not scores.isfinite().all():

@@ -163,6 +163,18 @@ def test_the_number_of_a_class_is_not_a_score() -> None:
         task_loss(torch.nn.functional.one_hot(y, 5), y)
 
 
+@pytest.mark.parametrize("y", [torch.arange(5), torch.zeros(5, 1)], ids=["labels", "targets"])
+@pytest.mark.parametrize("judge", [task_loss, task_metric])
+def test_predictions_that_are_not_one_tensor_are_refused(judge: Callable[..., Tensor], y: Tensor) -> None:
+    for scores, said in (
+        (None, "the type NoneType.*Is `return` forgotten"),
+        ((torch.zeros(5, 1), torch.ones(5, 1)), "the type tuple. Let predict return one tensor"),
+        ({"mean": torch.zeros(5, 1)}, "the type dict"),
+    ):
+        with pytest.raises(ConfigError, match=f"^predictions are of {said}"):
+            judge(scores, y)
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool])
 @pytest.mark.parametrize("mapped", [False, True])
 def test_whole_numbers_are_not_outputs_of_regression(dtype: torch.dtype, mapped: bool) -> None:

@@ -82,6 +82,7 @@ BUGS = {
     "AdaptationPathWithoutStart": {"adaptation path"},
     "StartsAfterMeans": {"adaptation path"},
     "MadeElsewhere": {"runs"},
+    "ReturnsTwo": {"runs"},
 }
 """Class -> all the checks that find something wrong with it, on classification."""
 
@@ -146,6 +147,13 @@ def test_layers_that_cannot_be_mapped_are_not_wrong_where_training_does_not_map_
     assert learning(subject("ReadsSequences")).verdict == "ok"
     monkeypatch.setattr(Algorithm, "can_be_mapped", True)
     assert CHECKS["vectorised"](subject("ReadsSequences")).verdict == "wrong"
+
+
+def test_predictions_that_are_not_one_tensor_are_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert quick("ReturnsTwo")[0].sentence == "a task gives predictions of the type tuple, not one tensor"
+    monkeypatch.setattr(planted.ReturnsTwo, "predict", lambda self, adapted, x: None)
+    (finding,) = section(subject("ReturnsTwo"), checks=QUICK).findings
+    assert finding.sentence == "a task gives predictions of the type NoneType: is return forgotten?"
 
 
 def test_every_planted_class_is_tried() -> None:

@@ -737,6 +737,14 @@ class MadeElsewhere(Prototypes):
         return (members.T @ embedded) / members.sum(0).unsqueeze(1)
 
 
+class ReturnsTwo(Prototypes):
+    """Returns its scores with their spread."""
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        scores = super().predict(adapted, x)
+        return scores, scores.std()  # type: ignore[return-value]
+
+
 class RootOfZero(Prototypes):
     """Its loss is finite, but its gradient is NaN: the derivative of a root at zero."""
 

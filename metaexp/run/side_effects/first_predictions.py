@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.losses import require_predictions
 from metaexp.core.types import Episode
 from metaexp.models.checks.made_again import is_foreign
 from metaexp.run.side_effects.detect import noise_of
@@ -43,6 +44,7 @@ def _warn_of_task(algorithm: Algorithm, episode: Episode) -> None:
     states = [noise_of(x)]
     adapted = algorithm.adapt(support)
     together = algorithm.predict(adapted, x)
+    require_predictions(together)
     states.append(noise_of(x))
     if not torch.equal(*states):
         log.warning(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from metaexp.algorithms.proto_net import ProtoNet
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.run.side_effects.first_predictions import warn_of_predictions
@@ -84,6 +85,13 @@ def test_predictions_that_depend_on_other_queries_are_warned_of_unless_it_says_s
         return scores.reshape(4, 3, 3).reshape(12, 3)  # takes this number of queries only
 
     assert said(Means(fixed), caplog) == []
+
+
+def test_predictions_that_are_not_one_tensor_are_refused_before_they_are_judged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ConfigError, match=r"^predictions are of the type tuple\. Let predict return one tensor"):
+        said(Means(lambda scores, x: (scores, scores)), caplog)  # type: ignore[arg-type, return-value]
 
 
 def test_random_numbers_at_test_are_warned_of_alone(caplog: pytest.LogCaptureFixture) -> None:
