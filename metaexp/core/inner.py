@@ -70,6 +70,11 @@ def in_vmap() -> bool:
     return any(one.key() == TransformType.Vmap for one in get_interpreter_stack() or ())
 
 
+def in_forward_mode() -> bool:
+    """Whether ``torch.func.jvp`` is at work, as in a product of a Hessian and a vector: ``jvp(grad(loss), ...)``."""
+    return any(one.key() == TransformType.Jvp for one in get_interpreter_stack() or ())
+
+
 def descend(
     loss: Callable[[Params], Tensor],
     params: Params,

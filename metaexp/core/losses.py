@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaexp.core.errors import ConfigError, DataError, first_line
-from metaexp.core.inner import in_vmap
+from metaexp.core.inner import in_forward_mode, in_vmap
 from metaexp.core.types import Episode
 
 _NOT_A_LABEL = torch.iinfo(torch.int64).min
@@ -72,7 +72,9 @@ def _task_loss(scores: Tensor, y: Tensor) -> Tensor:
         if is_exact and scores.dim() == 2:
             return _mapped_cross_entropy(scores, y)
         return F.cross_entropy(scores, y, ignore_index=_NOT_A_LABEL)
-    return (scores - y).square().mean() if is_exact else F.mse_loss(scores, y)
+    if is_exact or in_forward_mode():  # torch cannot take a derivative of its own loss's gradient forwards
+        return (scores - y).square().mean()
+    return F.mse_loss(scores, y)
 
 
 _WANTED = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import grad, vmap
+from torch.func import grad, jvp, vmap
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.losses import check_labels, task_loss, task_metric
@@ -161,6 +161,29 @@ def test_the_number_of_a_class_is_not_a_score() -> None:
     y = torch.arange(25) % 5
     with pytest.raises(ConfigError, match=r"^predictions are int64\. Let predict return scores"):
         task_loss(torch.nn.functional.one_hot(y, 5), y)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_products_of_hessian_and_vector_are_those_of_two_gradients(kind: str, mapped: bool) -> None:
+    """Implicit gradients and second-order optimisers take them, by torch.func.jvp of a gradient."""
+    x, y, weights = tasks(kind, 2, 6, 3, torch.float64)
+
+    def forwards(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        product: Tensor = jvp(grad(lambda w: task_loss(x @ w, y)), (weights,), (weights.cos(),))[1]
+        return product
+
+    def backwards(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        slope = grad(lambda w: torch_loss(x @ w, y))
+        product: Tensor = grad(lambda w: (slope(w) * weights.cos()).sum())(weights)
+        return product
+
+    if mapped:
+        assert torch.allclose(vmap(forwards)(x, y, weights), vmap(backwards)(x, y, weights), rtol=1e-10)
+        return
+    found = forwards(x[0], y[0], weights[0])
+    assert torch.allclose(found, backwards(x[0], y[0], weights[0]), rtol=1e-10)
+    assert not torch.allclose(found, backwards(x[1], y[1], weights[1]), rtol=1e-3)
 
 
 @pytest.mark.parametrize("y", [torch.arange(5), torch.zeros(5, 1)], ids=["labels", "targets"])
