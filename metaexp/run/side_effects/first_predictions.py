@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.losses import require_predictions
-from metaexp.core.types import Episode
+from metaexp.core.types import Episode, Examples
 from metaexp.models.checks.made_again import is_foreign
 from metaexp.run.side_effects.detect import noise_of
 
@@ -26,7 +26,9 @@ _ROUNDING: Final = 1e-4
 
 
 def warn_of_predictions(algorithm: Algorithm, first_task: Callable[[], AbstractContextManager[Episode]]) -> None:
-    """Warn where predictions depend on other queries or on chance, are probabilities, or are not one for each class.
+    """Warn of predictions that depend on other queries, on the support's order or on chance, and of wrong scores.
+
+    Scores are wrong if they are probabilities, or not one for each class.
 
     Algorithms of metaexp are not looked at, and no task is made for them.
 
@@ -52,8 +54,9 @@ def _warn_of_task(algorithm: Algorithm, episode: Episode) -> None:
             "training draw (if self.training). If that is meant, eval.seed decides what is drawn.",
             type(algorithm).__name__,
         )
-    elif algorithm.batch_norm != "transductive":
+    else:
         _warn_of_other_queries(algorithm, together, _apart(algorithm, adapted, x))
+        _warn_of_support_order(algorithm, together, support, x)
     if n_way > 1:
         _warn_of_scores(algorithm, together, n_way)
 
@@ -69,19 +72,48 @@ def _apart(algorithm: Algorithm, adapted: object, x: Tensor) -> Tensor | None:
 
 
 def _warn_of_other_queries(algorithm: Algorithm, together: Tensor, apart: Tensor | None) -> None:
+    """Say that a prediction depends on the other queries where ``batch_norm`` does not say so, and the other way."""
     if apart is None or apart.shape != together.shape:
         return
-    together, apart = together.detach().float(), apart.detach().float()
-    difference = (together - apart).abs()
     is_exact = together.is_cpu and not torch.is_autocast_enabled("cpu")
-    rounding = _SAME_CPU if is_exact else _SAME
-    if float(difference.nan_to_num().max()) > rounding * float(together.nan_to_num(0, 0, 0).abs().max()):
+    difference = _difference(together, apart)
+    if algorithm.batch_norm == "transductive":
+        if difference < _ROUNDING and _difference(together, together.roll(1, 0)) > _SAME:
+            log.warning(
+                "the property batch_norm of %s returns 'transductive', and records repeat it, but its predictions do "
+                "not depend on the other queries of a task. Return 'running', 'episode' or 'none', whichever is so.",
+                type(algorithm).__name__,
+            )
+    elif difference > (_SAME_CPU if is_exact else _SAME):
         log.warning(
             "the predictions of %s for a query depend on the other queries of its task, and batch_norm says %s. Its "
             "numbers cannot be compared with those of methods that see one query at a time. If that is meant, let the "
             "property batch_norm return 'transductive', which records then show. `metaexp check` says more.",
             type(algorithm).__name__, algorithm.batch_norm,
         )  # fmt: skip
+
+
+def _warn_of_support_order(algorithm: Algorithm, scores: Tensor, support: Examples, x: Tensor) -> None:
+    """Say that another order of the support gives other predictions, where the algorithm does not say so."""
+    if algorithm.depends_on_support_order:
+        return
+    moved = Examples(support.x.roll(1, 0), support.y.roll(1, 0), support.n_way)
+    shuffled = algorithm.predict(algorithm.adapt(moved), x)
+    if shuffled.shape == scores.shape and _difference(scores, shuffled) > _SAME:
+        log.warning(
+            "the predictions of %s depend on the order of the support, which is shuffled. Labels may be taken from "
+            "positions: use support.y. If the order is meant to matter, let the property depends_on_support_order "
+            "return True. `metaexp check` says more.",
+            type(algorithm).__name__,
+        )
+
+
+def _difference(first: Tensor, second: Tensor) -> float:
+    """The largest difference between predictions, as a part of the largest prediction."""
+    first, second = first.detach().float(), second.detach().float()
+    largest = float(first.nan_to_num(0, 0, 0).abs().max())
+    found = float((first - second).abs().nan_to_num().max())
+    return found / largest if largest else 0.0
 
 
 def _warn_of_scores(algorithm: Algorithm, scores: Tensor, n_way: int) -> None:

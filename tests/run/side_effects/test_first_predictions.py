@@ -87,6 +87,45 @@ def test_predictions_that_depend_on_other_queries_are_warned_of_unless_it_says_s
     assert said(Means(fixed), caplog) == []
 
 
+def test_a_claim_that_other_queries_matter_is_warned_of_where_they_do_not(caplog: pytest.LogCaptureFixture) -> None:
+    (line,) = said(SaysSo(), caplog)
+    assert "batch_norm of SaysSo returns 'transductive', and records repeat it, but its predictions do not" in line
+    assert said(SaysSo(lambda scores, x: scores * 0 + 1), caplog) == []  # nothing can be told from equal answers
+    assert said(SaysSo(lambda scores, x: scores - scores.mean(0)), caplog) == []
+    support, query = task()
+    assert said(SaysSo(), caplog, Episode(support, Examples(query.x[:1], query.y[:1], 3))) == []
+
+
+class Positions(Means):
+    """Takes labels from positions, which are right where classes come in turn."""
+
+    def adapt(self, support: Examples) -> Tensor:
+        return support.x.view(-1, support.n_way, support.x.shape[1]).mean(0)
+
+
+class Sequence(Means):
+    """Gives more weight to what comes later, by a part of the whole."""
+
+    size = 1.0
+
+    def adapt(self, support: Examples) -> Tensor:
+        weights = 1 + self.size * torch.linspace(0, 1, len(support.x)).unsqueeze(1)
+        return super().adapt(support._replace(x=support.x * weights))
+
+
+def test_predictions_that_depend_on_the_order_of_the_support_are_warned_of_unless_it_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cls in (Positions, Sequence):
+        (line,) = said(cls(), caplog)
+        assert f"the predictions of {cls.__name__} depend on the order of the support, which is shuffled" in line
+        monkeypatch.setattr(cls, "depends_on_support_order", True)
+        assert said(cls(), caplog) == []
+        monkeypatch.setattr(cls, "depends_on_support_order", False)
+    monkeypatch.setattr(Sequence, "size", 1e-4)  # as steps of gradient make of rounding
+    assert said(Sequence(), caplog) == []
+
+
 def test_predictions_that_are_not_one_tensor_are_refused_before_they_are_judged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
