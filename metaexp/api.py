@@ -18,6 +18,7 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.config.purpose import Purpose
 from metaexp.core.counted import listed
+from metaexp.core.disk.outputs import usual_outputs
 from metaexp.core.errors import ConfigError, RunFolderError, called_in_python
 from metaexp.data.inventory.loaded import LoadedDataset
 from metaexp.folders.run import Run as Run
@@ -90,7 +91,8 @@ def runs(*folders: str | Path, **filters: Any) -> RunTable:
     """List the runs below some folders.
 
     Args:
-        folders: Run folders, or folders with run folders below them; ``outputs`` by default.
+        folders: Run folders, or folders with run folders below them; by default that of METAEXP_OUTPUTS, or
+            ``outputs``.
         filters: What runs must have, one value or a list: ``algorithm="maml"``, ``**{"train.steps": [100, 200]}``.
 
     Returns:
@@ -101,7 +103,7 @@ def runs(*folders: str | Path, **filters: Any) -> RunTable:
         ConfigError: No run has such a key, or there is no such status.
     """
     removed: list[Path] = []
-    found = run_folders([Path(folder) for folder in folders or ("outputs",)], removed=removed)
+    found = run_folders([Path(folder) for folder in folders or (usual_outputs(),)], removed=removed)
     return read_table([*found, *removed], filters)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ from metaexp.cli.arguments import Parser, print_origin, split_keys
 from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
+from metaexp.core.disk.outputs import usual_outputs
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import make_console
 from metaexp.results.display.names import full_name
@@ -146,8 +146,7 @@ def _print(comparison: ComparedRuns, folder: Path, after: Sequence[Step]) -> Non
 
 
 def _new_folder() -> Path:
-    outputs = Path(os.environ.get("METAEXP_OUTPUTS", "outputs"))
-    return create_folder(outputs, f"compare-{datetime.now():%Y%m%d-%H%M%S-%f}").path
+    return create_folder(usual_outputs(), f"compare-{datetime.now():%Y%m%d-%H%M%S-%f}").path
 
 
 def _check_output(folder: Path | None) -> None:

@@ -14,6 +14,7 @@ from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.identity import format_changed_keys
 from metaexp.core.counted import counted
+from metaexp.core.disk.outputs import usual_outputs
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.results.job_state import JobState
 from metaexp.run.progress import Display, Silent
@@ -238,7 +239,7 @@ def _sweep_folder(composer: Composer, overrides: Sequence[str], jobs: Sequence[F
     if chosen is not None:
         return chosen
     given = {key_of(line): line.partition("=")[2] for line in overrides}
-    usual = given.get("paths.outputs") or os.environ.get("METAEXP_OUTPUTS") or "./outputs"
+    usual = given.get("paths.outputs") or usual_outputs()
     outputs = str(jobs[0].config["paths"]["outputs"]) if jobs else usual
     return Path(outputs).expanduser() / "sweeps" / name
 

@@ -160,6 +160,20 @@ def test_a_filter_by_a_tag_finds_runs_that_have_it_among_others(
     assert [row["name"] for row in mx.runs(tmp_path, tags="wide")] == [tagged.name]
 
 
+@pytest.mark.parametrize("value", ["{home}/elsewhere", "~/elsewhere"])
+def test_ls_and_python_look_in_the_folder_that_the_environment_names(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "elsewhere" / "there")
+    write_run(tmp_path / "outputs" / "here")
+    monkeypatch.setenv("METAEXP_OUTPUTS", value.format(home=tmp_path))
+    assert names(listed(capsys)) == [row["folder"].name for row in mx.runs()] == ["there"]
+    monkeypatch.delenv("METAEXP_OUTPUTS")
+    assert names(listed(capsys)) == [row["folder"].name for row in mx.runs()] == ["here"]
+
+
 @pytest.mark.parametrize(
     ("choices", "is_found", "other"),
     [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.cli.arguments import Parser, split_keys
+from metaexp.core.disk.outputs import usual_outputs
 from metaexp.core.terminal_text import print_text
 from metaexp.folders.filters import check_key, parse_filters, passing, unknown_values
 from metaexp.folders.listing import format_rows, list_rows, paths_of, removed_rows, sort_rows, to_json
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments, namespace=_Options())
     places, words = split_arguments(options.words)
     filters = parse_filters(words)
-    looked_in = places or [place for place in [default_place()] if place.exists()]  # before the first run there is none
+    looked_in = places or [place for place in [usual_outputs()] if place.exists()]  # before the first run there is none
     everything = list_rows(looked_in, with_jobs=options.jobs or bool(filters))
     removed = removed_rows(looked_in, with_jobs=options.jobs) if options.json and not filters else []
     rows = passing(everything, filters)
@@ -59,11 +59,6 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print_text(format_rows(rows, _format_none(places, words), options.show))
     return 0
-
-
-def default_place() -> Path:
-    """Return the folder of outputs: that of METAEXP_OUTPUTS, or ``outputs``."""
-    return Path(os.environ.get("METAEXP_OUTPUTS") or "outputs")
 
 
 def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -90,7 +85,7 @@ def _is_folder(word: str) -> bool:
 
 
 def _format_none(places: Sequence[Path], words: Sequence[str]) -> str:
-    where = ", ".join(map(str, places or [default_place()]))
+    where = ", ".join(map(str, places or [usual_outputs()]))
     removed = [folder for place in places for folder in removed_jobs(place)]
     if removed and len(places) == 1:
         return f"{where} has no run any more: {format_removed(removed)}"
