@@ -58,6 +58,11 @@ class Algorithm(nn.Module, ABC):
     """Whether it has no meaning in regression, where there are no classes: always, or for one value of an argument.
     ``{"head": ("cosine", "linear")}`` says that head=cosine needs classes, and that head=linear does not."""
 
+    approximates_gradient: ClassVar[bool] = False
+    """Whether the meta-gradient is on purpose not that of the meta-loss, besides second derivatives that are left out:
+    an implicit gradient, a straight-through estimator, a part that is detached. It is then not compared with finite
+    differences."""
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Keep the earlier names of methods working, with a warning where a class defines one."""
         super().__init_subclass__(**keywords)

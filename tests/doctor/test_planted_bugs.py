@@ -303,6 +303,19 @@ def test_the_order_is_reported_as_measured(monkeypatch: pytest.MonkeyPatch) -> N
     assert "model.conv.weight" in detached.sentence
 
 
+@pytest.mark.parametrize("name", ["DetachedPrototypes", "MissingCreateGraph"])
+def test_a_gradient_that_is_meant_to_be_another_one_is_not_wrong(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    check = CHECKS["meta-gradient"]
+    before = check(subject(name))
+    assert before.verdict == "wrong"
+    assert before.sentence.endswith("need approximates_gradient = True in the class")
+    monkeypatch.setattr(getattr(planted, name), "approximates_gradient", True)
+    found = check(subject(name))
+    assert found.verdict == "ok"
+    assert "its approximates_gradient says that it is not that of the meta-loss" in found.sentence
+    assert found.measured["relative error"] == before.measured["relative error"]
+
+
 @pytest.mark.parametrize(("name", "dtype"), [("ScaledByFloat32", "float32"), ("RoundedEmbedding", "bfloat16")])
 def test_fewer_digits_are_not_taken_for_a_detached_gradient(name: str, dtype: str) -> None:
     sentence = CHECKS["meta-gradient"](subject(name)).sentence

@@ -1,4 +1,4 @@
-"""Warns of algorithms of one's own whose meta-gradient is of another order than they say."""
+"""Warns of algorithms of one's own whose meta-gradient is of another order than they say, or not that of the loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -31,7 +31,10 @@ _INEXACT: Final = 1e-5
 _AGREEMENT: Final = 0.1
 """Finite differences at two distances must differ by less than this part of their error. Else it may be noise."""
 
-_MEASURED: Final = {
+_DETACHED: Final = "detached"
+_Shown = bool | Literal["detached"] | None
+"""What ``first_order`` must be; or that something is detached where there is no inner gradient."""
+_MEASURED: Final[Mapping[_Shown, str]] = {
     True: "it leaves second derivatives out, or detaches something else. To keep them, take inner gradients with "
     "torch.func.grad or with create_graph=True. If they are left out on purpose, let first_order return True",
     False: "it has second derivatives. If that is meant, let first_order return False",
@@ -47,7 +50,7 @@ def warn_of_order(algorithm: Algorithm, first_task: Callable[[], Episode]) -> No
     contradicts the property, the gradient is computed again with constant inner gradients, which must confirm it.
     An inner gradient that the code writes out by itself is not seen, so False is true of it where nothing is left out.
     Algorithms of metaexp are not looked at, nor are those with ``set_progress``, which may change the order later, and
-    those on an accelerator, where float64 is slow or missing.
+    those on an accelerator, where float64 is slow or missing, nor those that say that they approximate the gradient.
 
     Args:
         algorithm: The algorithm, in training mode.
@@ -55,7 +58,7 @@ def warn_of_order(algorithm: Algorithm, first_task: Callable[[], Episode]) -> No
     """
     is_on_cpu = all(parameter.is_cpu for parameter in algorithm.parameters())
     is_steady = type(algorithm).set_progress is Algorithm.set_progress
-    if not (is_foreign(type(algorithm)) and is_on_cpu and is_steady):
+    if not (is_foreign(type(algorithm)) and is_on_cpu and is_steady) or algorithm.approximates_gradient:
         return
     claimed = algorithm.first_order
     try:
@@ -65,7 +68,14 @@ def warn_of_order(algorithm: Algorithm, first_task: Callable[[], Episode]) -> No
     except Exception as error:  # code of users that cannot be copied, or takes float32 only
         log.debug("the order of the meta-gradient was not measured: %s: %s", type(error).__name__, error)
         return
-    if shown and shown != [claimed]:
+    if shown == [_DETACHED]:
+        log.warning(
+            "the meta-gradient of %s in the first training task is not the gradient of its meta-loss, though it has no "
+            "inner gradient: something is detached, computed in torch.no_grad(), or has a gradient of its own. If that "
+            "is meant, write approximates_gradient = True into the class. `metaexp check` says more.",
+            type(algorithm).__name__,
+        )
+    elif shown and shown != [claimed]:
         log.warning(
             "the property first_order of %s is %s, and records repeat it, but the meta-gradient of the first training "
             "task shows: %s. `metaexp check` says more.",
@@ -88,7 +98,7 @@ class _Constant(TorchFunctionMode):
         return tuple(g if g is None else g.detach() for g in out) if func is torch.autograd.grad else out
 
 
-def _shown(algorithm: Algorithm, task: Episode, claimed: bool | None) -> list[bool | None]:
+def _shown(algorithm: Algorithm, task: Episode, claimed: bool | None) -> list[_Shown]:
     """What ``first_order`` must be, by what is measured; an empty list if that is not certain."""
     with InnerGradients() as taken, LowPrecision() as low:
         gradient = gradient_of(algorithm, task, 1)
@@ -97,6 +107,8 @@ def _shown(algorithm: Algorithm, task: Episode, claimed: bool | None) -> list[bo
         return []
     error = _slope_error(algorithm, task, gradient, slope)
     if taken.calls < 2:  # the outer one is counted, too; one that the code writes out by itself is not seen
+        if claimed is None and error > _INEXACT:
+            return [_DETACHED]
         return [None] if error < _EXACT and claimed is not False else []
     if not (error < _EXACT or error > _INEXACT):
         return []

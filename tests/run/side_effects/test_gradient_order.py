@@ -205,6 +205,40 @@ def test_an_inner_gradient_that_is_written_out_may_be_said_to_have_second_deriva
     assert said(WritesAConstant(1, False, True), caplog, tiny) == ""
 
 
+class DetachesHidden(Descends):
+    """The hidden layer is trained by one of its two uses alone."""
+
+    def outputs(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        return super().outputs(params, x) + super().outputs({**params, "hidden": params["hidden"].detach()}, 2 * x)
+
+
+class StraightThrough(Descends):
+    """The gradient passes through a rounding."""
+
+    def outputs(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        out = super().outputs(params, x)
+        return out + ((out * 4).round() / 4 - out).detach()
+
+
+@pytest.mark.parametrize("cls", [DetachesHidden, StraightThrough])
+def test_a_gradient_that_is_not_that_of_the_meta_loss_is_warned_of_unless_it_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, cls: type[Descends]
+) -> None:
+    x = torch.linspace(-1, 1, 6).reshape(1, 6, 1)
+    task = Episode(Examples(x, x, 0), Examples(x, x, 0))
+    warn_of_order(Descends(0, False, None), lambda: task)
+    warn_of_order(cls(0, False, True), lambda: task)  # an inner gradient that is written out may leave something out
+    assert caplog.text == ""
+    warn_of_order(cls(0, False, None), lambda: task)
+    assert f"the meta-gradient of {cls.__name__} in the first training task is not the gradient of its" in caplog.text
+    assert "write approximates_gradient = True into the class" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(cls, "approximates_gradient", True)
+    warn_of_order(cls(0, False, None), lambda: task)
+    warn_of_order(cls(2, True, False), lambda: task)
+    assert caplog.text == ""
+
+
 def test_what_is_not_certain_is_not_said(tiny: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     assert said(Descends(2, False, True), caplog, tiny)
     assert said(Anneals(2, False, True), caplog, tiny) == ""
