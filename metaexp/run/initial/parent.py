@@ -219,11 +219,14 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
 def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) -> list[str]:
     """A sentence if nothing would be left to train."""
     steps = settings.train.steps
+    is_tested_otherwise = any(key_of(line) in _OF_ANOTHER_TEST for line in given)
     if "train.steps" not in map(key_of, given):
+        same = f", or {step} to only test it again" if is_tested_otherwise else ""
         return [
-            f"give train.steps=N with {FROM}={folder}: to how many steps to train, more than the {step} that it has."
+            f"give train.steps=N with {FROM}={folder}: to how many steps to train, more than the {step} that it "
+            f"has{same}."
         ]
-    if steps == step and any(key_of(line) in _OF_ANOTHER_TEST for line in given):
+    if steps == step and is_tested_otherwise:
         return []
     if steps <= step:
         return [

@@ -215,7 +215,8 @@ def test_what_decided_the_steps_so_far_cannot_change(parent_of: Callable[..., Pa
     ("overrides", "problem"),
     [
         ([], "give train.steps=N with from="),
-        (["train.log_every=2"], "more than the 12 that it has"),
+        (["train.log_every=2"], r"more than the 12 that it has\.$"),
+        (["eval.episodes=9"], r"more than the 12 that it has, or 12 to only test it again\.$"),
         (["train.steps=12"], "train.steps=12 is not more than the 12 steps that"),
         (["train.steps=20", "train.stps=1"], "Did you mean train.steps"),
         (["train.steps=20", "from=elsewhere"], "from= is given 2 times"),
