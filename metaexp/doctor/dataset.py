@@ -14,6 +14,7 @@ from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.core.types import Episode
 from metaexp.data.base import Dataset, MetaDataset, TaskSource
 from metaexp.data.classification.class_ids import named_classes
+from metaexp.data.classification.own_examples import load
 from metaexp.doctor.finding import Finding, does_not_apply, format_error, ok, wrong
 from metaexp.doctor.report import Part
 from metaexp.doctor.subject import fix_noise, random_states
@@ -250,7 +251,7 @@ def examine_dataset(
     heading = "regression" if shape.n_way == 0 else f"classification, {shape.n_way}-way {shape.k_shot}-shot"
     watch(heading, "loading")
     description = make()
-    loaded = description.load(folder, lambda _: None)
+    loaded = load(description, folder, lambda _: None)
     if loaded.kind != description.kind or (loaded.kind == "regression") != (shape.n_way == 0):
         raise ConfigError(f"the dataset says {description.kind}, it loads {loaded.kind}, and task.n_way={shape.n_way}.")
     if loaded.tasks(shape, 0).varies:

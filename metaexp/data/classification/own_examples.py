@@ -1,18 +1,45 @@
-"""Warnings about the examples of a dataset whose class a user wrote, as about those of a file."""
+"""Loads a dataset whose class a user wrote, and warns of its examples, as of those of a file."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from metaexp.core.errors import MissingDataError
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.duplicates import warn_of_duplicates
 from metaexp.data.classification.scales import warn_of_large_values, warn_of_scales
 from metaexp.data.classification.suspect_images import warn_of_suspect_images
 from metaexp.data.values.refused_values import format_missing
+
+
+def load(description: Dataset, folder: Path, progress: Progress) -> MetaDataset:
+    """Load a dataset. A file that its class opens and that is not there is missing data, and no fault of a program.
+
+    Args:
+        description: The description of the dataset.
+        folder: ``paths.data``.
+        progress: Receives what the dataset says while it loads.
+
+    Raises:
+        DataError: The data are missing or damaged.
+    """
+    try:
+        return description.load(folder, progress)
+    except FileNotFoundError as error:
+        if error.filename is None:
+            raise
+        path = Path(os.fsdecode(error.filename))
+        seen_from = "" if path.is_absolute() else f" in the current folder {Path.cwd()}"
+        raise MissingDataError(
+            f"{type(description).__name__}.load opens {path}, which is not there{seen_from}. Put the file there, or "
+            f"set another place: load is given the folder paths.data={folder}, whose default is METAEXP_DATA or `data` "
+            "in the current folder."
+        ) from error
 
 
 def load_and_warn(description: Dataset, folder: Path, progress: Progress) -> MetaDataset:
@@ -34,7 +61,7 @@ def load_and_warn(description: Dataset, folder: Path, progress: Progress) -> Met
         said.append(line)
         progress(line)
 
-    loaded = description.load(folder, hear)
+    loaded = load(description, folder, hear)
     loads = next(cls for cls in type(description).__mro__ if "load" in vars(cls))
     if not loads.__module__.startswith("metaexp.") and isinstance(loaded, ClassDataset) and loaded.in_memory:
         _warn(loaded, tuple(said), progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaexp.core.shapes import Split
+from metaexp.core.errors import MissingDataError
+from metaexp.core.shapes import Split, TaskShape
 from metaexp.data.arrays import Arrays
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.own_examples import load_and_warn
 from metaexp.data.classification.preprocessing import Origin
 from metaexp.data.inventory.overview import load_and_count
+from metaexp.doctor.dataset import examine_dataset
 
 SPLITS: dict[Split, list[str]] = {"train": ["a", "b"], "val": ["c"], "test": ["d", "e"]}
 
@@ -140,3 +143,40 @@ def test_what_a_base_class_of_metaexp_has_said_is_not_said_again(tmp_path: Path)
     load_and_count(Mine("birds.npz", [0.4, 0.2, 0.4], 0, False, None, "none", "all"), tmp_path, lines.append)
     assert sum("byte for byte" in line for line in lines) == 1
     assert sum("are floats from 0 to 255" in line for line in lines) == 1
+
+
+class Reads(Own):
+    """Reads its images from a file."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(images())
+        self.place = place
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        with np.load(folder / self.place) as file:
+            self.images = torch.from_numpy(file["x"])
+        return super().load(folder, progress)
+
+
+def test_a_file_that_is_not_there_is_missing_data_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "there.npz", x=images().numpy())
+    load_and_warn(Reads(Path("there.npz")), tmp_path, print)
+    missing = re.escape(f"Reads.load opens {tmp_path / 'gone.npz'}, which is not there. Put the file there")
+    for look in (load_and_warn, lambda own, folder, _: examine_dataset(lambda: own, folder, TaskShape(1, 1, 1))):
+        with pytest.raises(MissingDataError, match=missing) as caught:
+            look(Reads(Path("gone.npz")), tmp_path, print)
+        assert f"paths.data={tmp_path}" in str(caught.value)
+        assert caught.value.exit_code == 3
+    monkeypatch.chdir(tmp_path)
+    said = re.escape(f"opens gone.npz, which is not there in the current folder {tmp_path}")
+    with pytest.raises(MissingDataError, match=said):
+        load_and_warn(Reads(Path("gone.npz")), Path(), print)
+
+
+def test_an_error_of_own_code_that_names_no_file_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Own, folder: Path, progress: Progress) -> MetaDataset:
+        raise FileNotFoundError("the server knows no such set")
+
+    monkeypatch.setattr(Own, "load", refuse)
+    with pytest.raises(FileNotFoundError, match="the server knows no such set"):
+        load_and_warn(Own(images()), Path(), print)
