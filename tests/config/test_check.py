@@ -256,6 +256,13 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"optimizer___target_": "torch.optim.Adamm"},
         ["optimizer._target_=torch.optim.Adamm: torch.optim has no class Adamm. Did you mean Adam?"],
     ),
+    "a file that names its own section": (
+        {"clip": {"clip": {"_target_": "metaexp.core.optim.NoClip"}}},
+        [
+            "clip={clip:{_target_:metaexp.core.optim.NoClip}} must be a mapping with a _target_ that names a class. "
+            "Remove the line `clip:` from its file, and the blanks before the lines below it."
+        ],
+    ),
     "a module that is not there": (
         {"clip___target_": "metaexp.core.clips.NoClip"},
         ["clip._target_=metaexp.core.clips.NoClip: there is no module metaexp.core.clips."],

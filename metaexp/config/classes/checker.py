@@ -121,7 +121,13 @@ class Checker:
             The class with checked arguments; the node itself where no class was found.
         """
         if not _names_class(node):
-            self.report(key, f"{key}={format_setting(node)} must be a mapping with a _target_ that names a class.")
+            nested = isinstance(node, Mapping) and isinstance(node.get(key), Mapping)
+            advice = (
+                f" Remove the line `{key}:` from its file, and the blanks before the lines below it." if nested else ""
+            )
+            self.report(
+                key, f"{key}={format_setting(node)} must be a mapping with a _target_ that names a class.{advice}"
+            )
             return node
         try:
             source = find_target(key, node["_target_"], slot.base, slot.library)

@@ -160,10 +160,25 @@ def find_named(where: str, path: str) -> ClassSource:
         module, _, name = path.rpartition(".")
         if read_module(module) is None:
             raise ConfigError(f"{where}: {_problem_of_source(module) or _no_module(module)}")
-        raise ConfigError(f"{where}: {module} has no class {name}.{format_nearest(name, known_classes(module))}")
+        raise ConfigError(f"{where}: {module} has no class {name}.{_other_classes(module, name)}")
     if not is_allowed(source.path):
         raise ConfigError(_refusal(where, source.path, f" It is {source.path}."))
     return source
+
+
+def _other_classes(module: str, name: str) -> str:
+    """Say which class may be meant; where no name is near, which ones an own module has, as after a renaming."""
+    if near := format_nearest(name, known_classes(module)):
+        return near
+    found = read_module(module)
+    names = found.names if found else {}
+    own = [known for known, node in names.items() if isinstance(node, ast.ClassDef) and not known.startswith("_")]
+    if not own or module.startswith(("metaexp.", "torch.")):
+        return ""
+    return (
+        f" It has {listed(own, 3)}. If the class was renamed, write `class {name}({own[0]}): pass` there: what names "
+        "it, such as the runs of before, finds it again."
+    )
 
 
 def find_function(where: str, path: str) -> None:

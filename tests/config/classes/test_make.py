@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -146,6 +147,16 @@ def test_a_trusted_package_may_be_named_and_another_still_not(user_package: Path
     assert isinstance(own.inner, Schedule)
     assert own.rest == {"extra": 3}
     assert "refused" in refusal({"_target_": "pickle.Unpickler"}, object)
+
+
+def test_a_class_of_an_own_module_that_was_renamed_is_said_to_be_there_under_its_new_name(user_package: Path) -> None:
+    trust("own_code")
+    said = refusal({"_target_": "own_code.RidgeHead"}, Clip)
+    own = re.findall(r"^class (\w+)", USER_CODE, re.M)
+    assert f"own_code has no class RidgeHead. It has {own[0]}" in said
+    assert f"If the class was renamed, write `class RidgeHead({own[0]}): pass` there" in said
+    assert "It has" not in refusal({"_target_": "metaexp.core.optim.RidgeHead"}, Clip)
+    assert refusal({"_target_": "own_code.Ownn"}, Clip).endswith("has no class Ownn. Did you mean Own?")
 
 
 def test_trust_does_not_reach_through_a_package_to_what_it_imports(user_package: Path) -> None:
