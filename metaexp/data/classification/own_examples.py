@@ -26,7 +26,8 @@ def load(description: Dataset, folder: Path, progress: Progress) -> MetaDataset:
         progress: Receives what the dataset says while it loads.
 
     Raises:
-        DataError: The data are missing or damaged.
+        MissingDataError: A file is not there.
+        DataError: The data are damaged.
     """
     try:
         return description.load(folder, progress)
