@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,8 @@ from metaexp.doctor.finding import OTHER, SAME, Finding, does_not_apply, gap, no
 from metaexp.doctor.subject import Subject, draws_noise, losses_of, predictions
 from metaexp.doctor.tiny import N_TARGETS, N_WAY, mislabelled, shuffled, stack
 
+Place = Literal["only", "first", "last"]
+_PLACES: Final[tuple[Place, ...]] = get_args(Place)
 _OTHER_WAY = 5
 _ROUNDING = 1e-9
 _NO_SUM = "the meta-loss is not a sum over queries: does training predict a query with the labels of others?"
@@ -102,9 +105,9 @@ def labels(subject: Subject) -> Finding:
     differences = [as_it_is]
     if algorithm.fixed_way:
         differences = []
-        for labels_come_first in (False, True):
+        for place in _PLACES:
             reordered = subject.build().eval()
-            permute_classes(reordered, order, class_axes(subject), labels_come_first=labels_come_first)
+            permute_classes(reordered, order, class_axes(subject), place)
             differences.append(gap(predictions(reordered, relabelled, query.x), expected))
     numbers = {
         "relabelled_scores_differ_by": min(differences),
@@ -212,7 +215,8 @@ def _twice(examples: Examples) -> Examples:
 def class_axes(subject: Subject) -> dict[str, list[int]]:
     """Return tensor -> its axes that stand for classes: those whose size follows the number of ways.
 
-    Such an axis has an entry for each class, and may have entries for other things, which do not follow it.
+    Such an axis has an entry for each class, and may have entries for other things, which do not follow it. One with
+    fewer entries than classes has none for each.
     """
     other = subject.build(TaskShape(_OTHER_WAY, 2, 2))
     sizes = {name: tuple(t.shape) for name, t in _tensors(other)}
@@ -220,28 +224,29 @@ def class_axes(subject: Subject) -> dict[str, list[int]]:
         name: [
             axis
             for axis, (size, other_size) in enumerate(zip(t.shape, sizes.get(name, ()), strict=False))
-            if size - other_size == N_WAY - _OTHER_WAY
+            if size - other_size == N_WAY - _OTHER_WAY and size >= N_WAY
         ]
         for name, t in _tensors(subject.build())
     }
 
 
-def permute_classes(
-    algorithm: Algorithm, order: Tensor, axes: dict[str, list[int]], *, labels_come_first: bool = False
-) -> None:
+def permute_classes(algorithm: Algorithm, order: Tensor, axes: dict[str, list[int]], place: Place = "only") -> None:
     """Reorder the tensors of the algorithm along the axes that stand for classes.
 
     Args:
         algorithm: It is changed in place.
         order: The new order of the classes (N,).
         axes: Name of a tensor -> its axes that stand for classes.
-        labels_come_first: Whether classes are the first entries of an axis that has others, and not the last ones.
+        place: Whether classes are the first or the last entries of an axis that has others. With ``only``, such an axis
+            is left as it is.
     """
     with torch.no_grad():
         for name, tensor in _tensors(algorithm):
             for axis in axes[name]:
-                start = 0 if labels_come_first else tensor.shape[axis] - len(order)
-                classes = tensor.narrow(axis, start, len(order))
+                n_others = tensor.shape[axis] - len(order)
+                if place == "only" and n_others:
+                    continue
+                classes = tensor.narrow(axis, n_others if place == "last" else 0, len(order))
                 classes.copy_(classes.index_select(axis, order))
 
 

@@ -31,6 +31,7 @@ SOUND = [
     "StartsFromMeansOneByOne",
     "ReadsLabels",
     "ReadsLabelsFirst",
+    "CornersForClasses",
 ]
 
 BUGS = {

@@ -234,6 +234,27 @@ class ReadsLabelsAsNumbers(ReadsLabels):
         return read.mean(0)
 
 
+class CornersForClasses(Prototypes):
+    """Correct: ridge regression to the corners of a simplex in N - 1 dimensions, one corner for each class."""
+
+    fixed_way = True
+    corners: Tensor
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        n_way = train_shape.n_way
+        directions = torch.linalg.eigh(torch.eye(n_way) - 1 / n_way).eigenvectors
+        self.register_buffer("corners", directions[:, 1:].contiguous())
+
+    def adapt(self, support: Examples) -> Tensor:
+        x = self.embed(support.x)
+        gram = x.T @ x + 0.1 * torch.eye(x.shape[1], dtype=x.dtype)
+        return torch.linalg.solve(gram, x.T @ self.corners[support.y])
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return self.embed(x) @ adapted @ self.corners.T
+
+
 class LineFit(Algorithm):
     """Correct: only regression, by ridge regression on features in closed form."""
 
