@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metaexp.config.check import check
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Examples
 from metaexp.machine.device import Compute
@@ -80,12 +82,28 @@ def test_it_is_said_once_where_a_run_begins(tiny: ModuleType, caplog: pytest.Log
     assert SAID not in caplog.text
 
 
-def test_weights_for_its_network_are_refused(tiny: ModuleType, tmp_path: Path) -> None:
-    torch.save({}, tmp_path / "some.pt")
+@pytest.mark.parametrize("purpose", Purpose)
+def test_weights_for_its_network_are_refused_in_a_new_run(tiny: ModuleType, tmp_path: Path, purpose: Purpose) -> None:
+    (tmp_path / "some.pt").touch()
+    known = tiny.settings(tmp_path)
     model = {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1, "weights": str(tmp_path / "some.pt")}
-    tiny.settings(tmp_path, algorithm={"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1}, model=model)
-    with pytest.raises(ConfigError, match="no argument `model`, so it has no network to begin with these weights"):
-        tiny.settings(tmp_path, algorithm={"_target_": "tiny_runs.SupportMean"}, model=model)
+    with_weights = {**known.resolved, "model": model}
+    check(with_weights, known.choices, purpose)
+    alone = {**with_weights, "algorithm": {"_target_": "tiny_runs.SupportMean"}}
+    if purpose.is_new:
+        with pytest.raises(ConfigError, match="no argument `model`, so it has no network to begin with these weights"):
+            check(alone, known.choices, purpose)
+    else:
+        assert check(alone, known.choices, purpose).model.options["weights"] == model["weights"]
+
+
+def test_a_run_of_before_that_did_not_use_its_weights_can_be_continued_and_tested(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "no_weights.pt").touch()
+    model = {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1, "weights": str(tmp_path / "no_weights.pt")}
+    settings = tiny.settings(tmp_path, algorithm={"_target_": "tiny_runs.SupportMean"}, model=model)
+    assert len(first_weight(build(settings, CPU, lambda _: None, begins=False))) == 1
 
 
 def test_it_can_be_made_for_a_later_test(tiny: ModuleType) -> None:
