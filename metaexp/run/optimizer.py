@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,11 @@ from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 from metaexp.core.nested import to_json
 from metaexp.machine.device import Compute
+
+_NEEDS_CLOSURE: Final = (
+    "optimizer={} computes the loss several times in a step (step needs a closure), and metaexp computes it once. "
+    "Choose another one, such as optimizer=adam."
+)
 
 
 def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
@@ -35,15 +40,30 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
     signature = called_signature(made.step)
     closure = None if signature is None else signature.parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
-        raise ConfigError(
-            f"optimizer={spec.target} computes the loss several times in a step (step needs a closure), and metaexp "
-            "computes it once. Choose another one, such as optimizer=adam."
-        )
+        raise ConfigError(_NEEDS_CLOSURE.format(spec.target))
     if problem := call_problem(made.step, ()):
         raise ConfigError(f"optimizer={spec.target}: {problem}, as metaexp calls it. Let it take no more arguments.")
     _check_groups(made, spec.target, parameters)
     refuse_unwritable(made)
     return made
+
+
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """Take a step without a closure.
+
+    Args:
+        optimizer: Made by :func:`make_optimizer`.
+
+    Raises:
+        ConfigError: It needs a closure, which a decorator that takes any arguments has hidden.
+    """
+    try:
+        optimizer.step()
+    except TypeError as error:
+        if "'closure'" not in str(error) or "missing" not in str(error):
+            raise
+        cls = type(optimizer)
+        raise ConfigError(_NEEDS_CLOSURE.format(f"{cls.__module__}.{cls.__qualname__}")) from error
 
 
 def _check_groups(optimizer: torch.optim.Optimizer, target: str, parameters: list[nn.Parameter]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip
+from metaexp.run.optimizer import take_step
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,11 @@ class Update:
         """
         rates = [] if self._is_checked else [float(group["lr"]) for group in self.optimizer.param_groups]
         if not any(rates):  # a schedule may begin at 0
-            self.optimizer.step()
+            take_step(self.optimizer)
             return
         self._is_checked = True
         before = [parameter.detach().clone() for parameter in self.parameters]
-        self.optimizer.step()
+        take_step(self.optimizer)
         if all(torch.equal(old, new.detach()) for old, new in zip(before, self.parameters, strict=True)):
             log.warning(
                 "a step of training changes no weight: optimizer %s with the learning rate %g, after clip %s; the norm "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -119,6 +120,36 @@ def test_nothing_is_said_of_a_rate_of_0_at_first_and_of_a_step_that_trains(caplo
         updated(torch.optim.SGD, NoClip(), [0.0, 0.5, 0.0])
         updated(torch.optim.SGD, NoClip(), [0.0])
     assert not caplog.records
+
+
+def passing_on(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that takes any arguments, as one that measures time does."""
+
+    @functools.wraps(step)
+    def called(*given: Any, **named: Any) -> Any:
+        return step(*given, **named)
+
+    return called
+
+
+class AsksForClosure(torch.optim.SGD):
+    @passing_on
+    def step(self, closure: Any) -> Any:  # type: ignore[override]
+        return super().step(closure)
+
+
+class Wrong(torch.optim.SGD):
+    @passing_on
+    def step(self, closure: Any = None) -> Any:
+        return len(closure)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_a_step_that_hides_that_it_needs_a_closure_is_refused(rate: float) -> None:
+    with pytest.raises(ConfigError, match=r"optimizer=\S*\.AsksForClosure computes the loss several times in a step"):
+        updated(AsksForClosure, NoClip(), [rate])
+    with pytest.raises(TypeError, match="has no len"):
+        updated(Wrong, NoClip(), [rate])
 
 
 class Returning(Clip):
