@@ -8,6 +8,7 @@ from itertools import chain
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.machine.device import Compute
+from metaexp.models.checks.made_again import is_foreign
 
 _CPU_BYTES = 256 << 20
 _ACCELERATOR_BYTES = 4 << 30
@@ -27,8 +28,9 @@ def tasks_at_once(shape: TaskShape, input_shape: tuple[int, ...], algorithm: Alg
 
     A task keeps its widest activations, and numbers for each parameter that it adapts. The larger of the two counts.
     The widest layer of the common networks has 64 maps of the size of the image, so an example is counted as
-    64 floats per pixel (per time step of a sequence, per number of a vector). An algorithm without parameters
-    and buffers has no network, so an example is counted as 4 floats per number. ``device.task_chunk`` comes first.
+    64 floats per pixel (per time step of a sequence, per number of a vector). An algorithm of
+    metaexp without parameters and buffers has no network, so an example is counted as 4 floats per number.
+    ``device.task_chunk`` comes first.
 
     Args:
         shape: Shape of a task.
@@ -83,6 +85,7 @@ def _activation_bytes(shape: TaskShape, input_shape: tuple[int, ...], algorithm:
 
 
 def _floats_of_an_example(input_shape: tuple[int, ...], algorithm: Algorithm) -> int:
-    if not any(True for _ in chain(algorithm.parameters(), algorithm.buffers())):
+    has_network = any(True for _ in chain(algorithm.parameters(), algorithm.buffers()))
+    if not has_network and not is_foreign(type(algorithm)):  # code of users may keep all pairs of examples
         return math.prod(input_shape) * _COPIES_WITHOUT_NETWORK
     return _CHANNELS * (math.prod(input_shape[1:]) if len(input_shape) == 3 else math.prod(input_shape))

@@ -166,6 +166,20 @@ def test_more_tasks_fit_where_there_is_no_network() -> None:
     assert many * task_floats * 4 * 4 <= 256 << 20
 
 
+class AllPairs(NearestNeighbour):
+    """Code of users that keeps the difference of each query and each example."""
+
+
+@pytest.mark.parametrize(("cls", "fits"), [(AllPairs, True), (NearestNeighbour, False)])
+def test_pairs_of_examples_fit_where_an_algorithm_of_users_has_no_network(
+    cls: type[NearestNeighbour], fits: bool
+) -> None:
+    shape = TaskShape(20, 5, 15)
+    algorithm = cls(LSTM((10, 1), 1, 64, 1, "last", 1.0), (1, 28, 28), 20, shape, "inputs", "euclidean")
+    pair_bytes = shape.n_support * shape.n_queries * 28 * 28 * 4
+    assert (tasks_at_once(shape, (1, 28, 28), algorithm, CPU) * pair_bytes <= 512 << 20) == fits
+
+
 @pytest.mark.parametrize("trains", [False, True])
 def test_chunks_shrink_with_the_number_of_parameters_that_a_task_adapts(trains: bool) -> None:
     """A network may have many parameters and few activations, as perceptrons and LSTMs do."""
