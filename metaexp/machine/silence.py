@@ -183,20 +183,30 @@ def show_each_warning_once() -> Iterator[None]:
 
 @contextmanager
 def _show_heard(kept: KeptWarnings) -> Iterator[None]:
-    """Let ``kept`` hear Python's warnings within this block, and show those that it says."""
-    with warnings.catch_warnings():
-        show = warnings.showwarning
+    """Let ``kept`` hear Python's warnings within this block, and show those that it says.
 
-        def hear(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if kept.hear(category.__name__, str(message), f"{filename}:{lineno}"):
-                show(message, category, filename, lineno, file, line)
+    What filters the block leaves stay: a module of users or of a library may add some where it is imported, once.
+    """
+    filters = list(warnings.filters)
+    try:
+        with warnings.catch_warnings():
+            show = warnings.showwarning
 
-        warnings.showwarning = hear
-        yield
+            def hear(
+                message: Warning | str,
+                category: type[Warning],
+                filename: str,
+                lineno: int,
+                file: TextIO | None = None,
+                line: str | None = None,
+            ) -> None:
+                if kept.hear(category.__name__, str(message), f"{filename}:{lineno}"):
+                    show(message, category, filename, lineno, file, line)
+
+            warnings.showwarning = hear
+            try:
+                yield
+            finally:
+                filters = list(warnings.filters)
+    finally:
+        warnings.filters = filters

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -84,6 +84,21 @@ def test_a_new_block_shows_its_warnings_again_and_errors_stay_errors() -> None:
         for _ in range(2):
             with pytest.raises(UserWarning, match="an error"):
                 warnings.warn("an error", stacklevel=1)
+
+
+@pytest.mark.parametrize("ends_by_error", [False, True])
+def test_what_a_module_ignores_since_it_was_imported_in_a_block_stays_ignored(ends_by_error: bool) -> None:
+    """Its second run in the same process does not import it again."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with suppress(ZeroDivisionError), show_each_warning_once():
+            warnings.filterwarnings("ignore", message="an old function")
+            warnings.warn("an old function", stacklevel=1)
+            assert 1 / (not ends_by_error)
+        with show_each_warning_once():
+            warnings.warn("an old function", stacklevel=1)
+            warnings.warn("another function", stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ["another function"]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
