@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from metaexp.cli.arguments import Parser
-from metaexp.config.identity import numeric_part
+from metaexp.config.identity import numeric_part, with_added_keys
 from metaexp.core.terminal_text import make_console
-from metaexp.results.record import read_record
+from metaexp.results.record import RunRecord, read_record
 from metaexp.run.integrity import check_run_files
 
 _DESCRIPTION = """\
@@ -34,7 +35,14 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.compare.output.explanation import print_explanation
     from metaexp.compare.why import explain, read_side
 
-    explanation = explain(read_side(options.first), read_side(options.second), numeric_part)
+    sides = [read_side(folder) for folder in (options.first, options.second)]
+    first, second = (side._replace(record=_with_added_keys(side.record)) for side in sides)
+    explanation = explain(first, second, numeric_part)
 
     print_explanation(explanation, make_console())
     return 0
+
+
+def _with_added_keys(record: RunRecord) -> RunRecord:
+    """The record of an earlier version with the keys that were added since, which had their defaults then."""
+    return replace(record, config=with_added_keys(record.config))
