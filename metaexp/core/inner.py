@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 from torch._C._functorch import TransformType, get_interpreter_stack
+from torch.autograd import forward_ad
 from torch.func import grad
 
 Params = dict[str, Tensor]
@@ -71,8 +72,11 @@ def in_vmap() -> bool:
 
 
 def in_forward_mode() -> bool:
-    """Whether ``torch.func.jvp`` is at work, as in a product of a Hessian and a vector: ``jvp(grad(loss), ...)``."""
-    return any(one.key() == TransformType.Jvp for one in get_interpreter_stack() or ())
+    """Whether derivatives are taken forwards, as in a product of a Hessian and a vector: ``jvp(grad(loss), ...)``.
+
+    ``torch.func.jvp``, ``jacfwd`` and ``hessian`` enter a level of ``torch.autograd.forward_ad``, and so may own code.
+    """
+    return forward_ad._current_level >= 0
 
 
 def descend(

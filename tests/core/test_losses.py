@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.func import grad, jvp, vmap
 
 from metaexp.core.errors import ConfigError, DataError
@@ -184,6 +185,18 @@ def test_products_of_hessian_and_vector_are_those_of_two_gradients(kind: str, ma
     found = forwards(x[0], y[0], weights[0])
     assert torch.allclose(found, backwards(x[0], y[0], weights[0]), rtol=1e-10)
     assert not torch.allclose(found, backwards(x[1], y[1], weights[1]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_products_of_hessian_and_vector_are_taken_by_dual_numbers_too(kind: str) -> None:
+    x, y, weights = (part[0] for part in tasks(kind, 1, 6, 3, torch.float64))
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(weights.clone().requires_grad_(), weights.cos())
+        (slope,) = torch.autograd.grad(task_loss(x @ dual, y), dual, create_graph=True)
+        product = forward_ad.unpack_dual(slope).tangent
+    expected = jvp(grad(lambda w: task_loss(x @ w, y)), (weights,), (weights.cos(),))[1]
+    assert torch.allclose(product, expected, rtol=1e-10)
+    assert not torch.allclose(product, -expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("y", [torch.arange(5), torch.zeros(5, 1)], ids=["labels", "targets"])
