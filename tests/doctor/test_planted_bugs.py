@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from functools import cache
 
 import planted
@@ -13,7 +14,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.doctor.examine import CHECKS, PURITY, examine, section
 from metaexp.doctor.finding import Finding
-from metaexp.doctor.learning import _move_buffers, learning
+from metaexp.doctor.learning import _move_buffers, few_tasks, learning
 from metaexp.doctor.subject import Subject
 from metaexp.doctor.symmetry import _NO_SUM
 from metaexp.doctor.tiny import Kind
@@ -165,6 +166,7 @@ def test_every_planted_class_is_tried() -> None:
         "LineFit",
         "NegatedMetaLoss",
         "ReadsSequences",
+        "ReadsSupport",
         "RegressionUnrefused",
         "RootOfLoss",
         "SumInLoss",
@@ -185,6 +187,26 @@ def test_what_does_not_learn_is_found_by_training_it(name: str) -> None:
     assert finding.verdict == "wrong"
     assert finding.measured["accuracy"] < 0.4
     assert learning(subject("Prototypes")).verdict == "ok"
+
+
+def test_what_learns_too_slowly_for_new_tasks_may_learn_four_by_their_supports() -> None:
+    finding = learning(subject("ReadsSupport"))
+    assert finding.verdict == "ok"
+    assert finding.sentence.startswith("too slowly for new tasks in a short training; four fixed tasks")
+    assert finding.measured["accuracy"] < 0.4 < finding.measured["on four fixed tasks"]
+    assert finding.measured["on these with misleading supports"] < 0.4
+    for name in ("NegatedMetaLoss", "PositionsForLabels"):
+        assert learning(subject(name)).measured["on four fixed tasks"] < 0.4
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_the_four_tasks_differ_in_labels_alone(kind: Kind) -> None:
+    task = subject("Gradient", kind).task()
+    found = few_tasks(task)
+    assert all(torch.equal(one.support.x, task.support.x) and torch.equal(one.query.x, task.query.x) for one in found)
+    answers = [torch.cat([one.support.y, one.query.y]) for one in found]
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(answers, 2))
+    assert torch.equal(answers[0], torch.cat([task.support.y, task.query.y]))
 
 
 def test_a_negated_meta_loss_is_found_by_nothing_else() -> None:

@@ -255,6 +255,14 @@ class CornersForClasses(Prototypes):
         return self.embed(x) @ adapted @ self.corners.T
 
 
+class ReadsSupport(ReadsLabels):
+    """Correct: the same with two layers on what it has read, which has to learn how to compare a query with it."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.out = nn.Sequential(nn.Linear(48 + 32, 64), nn.Tanh(), nn.Linear(64, self.n_way))  # type: ignore[assignment]
+
+
 class LineFit(Algorithm):
     """Correct: only regression, by ridge regression on features in closed form."""
 
