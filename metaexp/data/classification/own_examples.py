@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from traceback import walk_tb
 
 from torch import Tensor
 
@@ -32,7 +33,7 @@ def load(description: Dataset, folder: Path, progress: Progress) -> MetaDataset:
     try:
         return description.load(folder, progress)
     except FileNotFoundError as error:
-        if error.filename is None:
+        if error.filename is None or _looked_for_program(error):
             raise
         path = Path(os.fsdecode(error.filename))
         seen_from = "" if path.is_absolute() else f" in the current folder {Path.cwd()}"
@@ -41,6 +42,12 @@ def load(description: Dataset, folder: Path, progress: Progress) -> MetaDataset:
             f"set another place: load is given the folder paths.data={folder}, whose default is METAEXP_DATA or `data` "
             "in the current folder."
         ) from error
+
+
+def _looked_for_program(error: FileNotFoundError) -> bool:
+    """Whether an error is about a program that own code wanted to run, and not about a file of the data."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == "subprocess"
 
 
 def load_and_warn(description: Dataset, folder: Path, progress: Progress) -> MetaDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,16 @@ def test_a_file_that_is_not_there_is_missing_data_and_is_named(tmp_path: Path, m
     said = re.escape(f"opens gone.npz, which is not there in the current folder {tmp_path}")
     with pytest.raises(MissingDataError, match=said):
         load_and_warn(Reads(Path("gone.npz")), Path(), print)
+
+
+def test_a_program_that_is_not_there_is_not_taken_for_a_file_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpack(self: Own, folder: Path, progress: Progress) -> MetaDataset:
+        subprocess.run(["no_such_unpacker", "images.rar"], check=True)
+        raise AssertionError
+
+    monkeypatch.setattr(Own, "load", unpack)
+    with pytest.raises(FileNotFoundError, match="no_such_unpacker"):
+        load_and_warn(Own(images()), Path(), print)
 
 
 def test_an_error_of_own_code_that_names_no_file_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
