@@ -75,17 +75,25 @@ def test_a_plan_says_that_data_are_missing(family: ModuleType, capsys: pytest.Ca
     assert "cannot be loaded" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["damaged", None])
-def test_a_dataset_of_a_user_that_cannot_be_loaded_is_loaded_once(family: ModuleType, content: str | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"damaged", "lines.txt is damaged. Fetch it"),
+        (None, "FileLines.load opens data/lines.txt, which is not there "),
+        (b"\xff", "loading its data raises UnicodeDecodeError: "),
+    ],
+)
+def test_a_dataset_of_a_user_that_cannot_be_loaded_is_loaded_once(
+    family: ModuleType, content: bytes | None, expected: str
+) -> None:
     overrides, display = of_files(family), Recorded()
     if content is not None:
-        Path("data/lines.txt").write_text(content)
+        Path("data/lines.txt").write_bytes(content)
     with pytest.raises(DataError) as raised:
         run_all([*overrides, "seed=0,1,2"], CONF, "config", display)
-    is_bug = "every job: loading its data raises FileNotFoundError: "
-    assert str(raised.value).startswith("every job: lines.txt is damaged. Fetch it" if content else is_bug)
+    assert str(raised.value).startswith(f"every job: {expected}")
     assert display.lines.count("Reading lines.txt.") == 1
-    assert any("Traceback" in line for line in display.lines) == (content is None)
+    assert any("Traceback" in line for line in display.lines) == (content == b"\xff"), "of a bug only"
     assert not Path("outputs").exists()
     Path("data/lines.txt").write_text("fine")
     assert run_all([*overrides, "seed=0,1,2"], CONF, "config", display) == 0
