@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -134,17 +133,27 @@ def _read(file: Path, names: Callable[[Any], Iterable[Any]]) -> list[Any]:
 
 
 def _added(journal: Path) -> list[Any]:
-    """The names of trials in the journal of a search. Lines that a crash has cut are left out."""
+    """The names of trials in the journal of a search; none if it cannot be read."""
     try:
-        lines = read_regular(journal, _MOST_OF_SWEEP).splitlines()
+        content = read_regular(journal, _MOST_OF_SWEEP)
     except (OSError, RunFolderError):
         return []
-    found = []
-    for line in lines:
-        with suppress(ValueError, RecursionError):
+    return [entry.get("text") for entry in journal_entries(content) if entry.get("event") == ADDED_EVENT]
+
+
+def journal_entries(content: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a journal. Lines that a crash has cut are left out.
+
+    Args:
+        content: The file.
+    """
+    for line in content.decode(errors="replace").splitlines():
+        try:
             entry = json.loads(line)
-            found += [entry.get("text")] if isinstance(entry, dict) and entry.get("event") == ADDED_EVENT else []
-    return found
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            yield entry
 
 
 def format_removed(removed: Sequence[Path]) -> str:

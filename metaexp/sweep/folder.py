@@ -35,6 +35,7 @@ from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import RunFolderError
 from metaexp.results.job_note import JOURNAL_FILE as JOURNAL_FILE
 from metaexp.results.job_note import SWEEP_FILE as SWEEP_FILE
+from metaexp.results.job_note import journal_entries
 from metaexp.results.job_state import LOG_FILE, JobState, damaged_state, read_state
 from metaexp.results.own_code import codes_used
 from metaexp.results.reading import ADDED, read_part
@@ -175,14 +176,7 @@ class Sweep:
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the entries of the journal."""
         path = self.path / JOURNAL_FILE
-        text = read_regular(path).decode(errors="replace") if os.path.lexists(path) else ""
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict):
-                yield entry
+        yield from journal_entries(read_regular(path) if os.path.lexists(path) else b"")
 
 
 def create(
