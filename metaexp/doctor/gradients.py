@@ -47,11 +47,10 @@ def meta_gradient(subject: Subject) -> Finding:
     gradient = gradient_of(algorithm, batch, 1)
     error = slope_error(algorithm, batch, gradient, random_direction(parameters))
     is_exact = error < _EXACT
+    numbers = {"relative_error": error, "inner_gradients": inner.calls}
     if subject.cls.approximates_gradient:
         said = "its approximates_gradient says that it is not that of the meta-loss"
-        numbers = {"relative_error": error, "inner_gradients": inner.calls}
         return ok(name, f"{said}: only you can tell whether it is right", **numbers)
-    numbers = {"relative_error": error, "inner_gradients": inner.calls}
     if is_exact:
         measured: bool | None = False if inner.calls else None
     else:
