@@ -93,9 +93,7 @@ class MAMLPlusPlus(Algorithm):
         self.uses_running_statistics = batch_norm == "running"
         self.norm_names = batch_norm_parameters(model)
         self.adapted_names = [name for name in parameters_of(model) if name not in self.norm_names]
-        self.norm_sets = inner_steps if per_step_batch_norm else 1
-        if per_step_batch_norm:
-            give_each_step_its_norm(model, inner_steps)
+        self.per_step_names = give_each_step_its_norm(model, inner_steps) if per_step_batch_norm else frozenset()
         rates = torch.full((inner_steps, len(self.adapted_names)), inner_lr)
         self.inner_lr = nn.Parameter(rates) if learn_inner_lr else inner_lr
         self.set_progress(0, 0)
@@ -131,62 +129,64 @@ class MAMLPlusPlus(Algorithm):
 
     def adaptation_path(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
-        own = parameters_of(self.model)
-        yield self._learner({name: own[name] for name in self.adapted_names}, {}, 0)
-        for learner, _ in self._path(support):
-            yield learner
+        adapted, moved = self._start(), Buffers()
+        yield self._learner(adapted, {}, 0)
+        for step in range(self.inner_steps if self.training else self.inner_steps_test):
+            adapted, moved = self._inner_step(adapted, moved, support, step)
+            yield self._learner(adapted, {}, step)
 
     def meta_loss(self, episode: Episode) -> Tensor:
         """The weighted query losses () of the inner steps in meta-training, that of the last one otherwise.
 
-        In meta-training with running statistics, moves these.
+        In meta-training with running statistics, moves these: by the support, and by queries whose loss counts.
         """
         if not self.training:
             return super().meta_loss(episode)
+        adapted, moved = self._start(), Buffers()
         losses, sets = [], []
-        for weight, (learner, buffers) in zip(self.loss_weights, self._path(episode.support), strict=True):
+        for step, weight in enumerate(self.loss_weights):
+            adapted, moved = self._inner_step(adapted, moved, episode.support, step)
             if weight > 0:
-                out = self._call(Learner(learner.params, buffers), episode.query.x)
+                out = self._call(self._learner(adapted, moved, step), episode.query.x)
                 losses.append(weight * self.loss(out.values, episode.query.y))
-                buffers = out.buffers
-            sets.append(buffers)
+                moved = out.buffers
+            sets.append(moved)
         if self.uses_running_statistics:
             self._store(sets)
         return torch.stack(losses).sum()
 
-    def _path(self, support: Examples) -> Iterator[tuple[Learner, Buffers]]:
-        """After 1, 2, ... inner steps: the learner, and the statistics of the step after its pass over the support.
+    def _start(self) -> Params:
+        """The parameters that the inner steps adapt."""
+        own = parameters_of(self.model)
+        return {name: own[name] for name in self.adapted_names}
 
-        Both differ only in meta-training with running statistics, where the pass moves them.
+    def _inner_step(self, adapted: Params, moved: Buffers, support: Examples, step: int) -> tuple[Params, Buffers]:
+        """One inner step from ``adapted``, and the buffers after its pass over the support.
+
+        These differ from ``moved``, those of the passes before, only in meta-training with running statistics.
         """
+        if self.per_step_names:
+            moved = {}  # the next set starts from its own stored statistics
 
-        def support_loss(adapted: Params, step: int, moved: Buffers) -> tuple[Tensor, Buffers]:
+        def support_loss(adapted: Params) -> tuple[Tensor, Buffers]:
             out = self._call(self._learner(adapted, moved, step), support.x)
             return self.loss(out.values, support.y), out.buffers
 
-        own = parameters_of(self.model)
-        adapted = {name: own[name] for name in self.adapted_names}
-        buffers: Buffers = {}
-        for step in range(self.inner_steps if self.training else self.inner_steps_test):
-            if self.norm_sets > 1:
-                buffers = {}  # the next set starts from its own stored statistics
-            gradients, buffers = grad(support_loss, has_aux=True)(adapted, step, buffers)
-            if self._first_order:
-                gradients = {name: g.detach() for name, g in gradients.items()}
-            rates = self._rates(step)
-            adapted = {name: p - rates[name] * gradients[name] for name, p in adapted.items()}
-            yield self._learner(adapted, {}, step), buffers
+        gradients, after = grad(support_loss, has_aux=True)(adapted)
+        if self._first_order:
+            gradients = {name: g.detach() for name, g in gradients.items()}
+        rates = self._rates(step)
+        return {name: p - rates[name] * gradients[name] for name, p in adapted.items()}, after
 
     def _learner(self, adapted: Params, moved: Buffers, step: int) -> Learner:
-        """``adapted`` with the batch-norm set of ``step``; ``moved`` statistics take the place of stored ones."""
-        norms = {name: p for name, p in parameters_of(self.model).items() if name in self.norm_names}
+        """``adapted`` with the batch-norm set of ``step``; ``moved`` buffers take the place of stored ones."""
+        norms: Params = {name: p for name, p in self.model.named_parameters() if name in self.norm_names}
         return Learner({**adapted, **self._set(norms, step)}, {**self._set(buffers_of(self.model), step), **moved})
 
     def _set(self, tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """The set of ``step`` out of tensors (sets, F), or the only one."""
-        if self.norm_sets == 1:
-            return tensors
-        return {name: t[min(step, self.norm_sets - 1)] for name, t in tensors.items()}
+        """``tensors``, with those of the set of ``step`` where each inner step has its own (inner_steps, F)."""
+        place = min(step, self.inner_steps - 1)
+        return {name: t[place] if name in self.per_step_names else t for name, t in tensors.items()}
 
     def _rates(self, step: int) -> dict[str, Tensor | float]:
         """The inner rate of every adapted tensor at ``step``."""
@@ -207,24 +207,32 @@ class MAMLPlusPlus(Algorithm):
             if isinstance(module, BatchNorm):
                 for part in ("running_mean", "running_var"):
                     after = [buffers[f"{name}.{part}" if name else part] for buffers in sets]  # steps x (F,)
-                    setattr(module, part, torch.stack(after) if self.norm_sets > 1 else after[-1])
+                    setattr(module, part, torch.stack(after) if self.per_step_names else after[-1])
 
 
-def give_each_step_its_norm(model: nn.Module, steps: int) -> None:
+def give_each_step_its_norm(model: nn.Module, steps: int) -> frozenset[str]:
     """Give gammas, betas and statistics of ``model`` a leading axis of ``steps`` sets, equal at first.
 
-    The network can then only be called with one set in their place.
+    The network can then only be called with one set in their place. What is frozen stays so.
 
     Args:
         model: The network; changed in place.
         steps: Inner steps.
+
+    Returns:
+        The names of these tensors.
     """
-    for module in model.modules():
+    names = set()
+    for prefix, module in model.named_modules():
         if isinstance(module, BatchNorm):
             for name, p in list(module.named_parameters()):
-                setattr(module, name, nn.Parameter(p.detach().repeat(steps, 1)))  # (steps, F)
+                repeated = nn.Parameter(p.detach().repeat(steps, 1), requires_grad=p.requires_grad)  # (steps, F)
+                setattr(module, name, repeated)
+                names.add(f"{prefix}.{name}".lstrip("."))
             for name, buffer in list(module.named_buffers()):
                 setattr(module, name, buffer.repeat(steps, 1))  # (steps, F)
+                names.add(f"{prefix}.{name}".lstrip("."))
+    return frozenset(names)
 
 
 def multi_step_weights(steps: int, epoch: int, annealing_epochs: int) -> list[float]:

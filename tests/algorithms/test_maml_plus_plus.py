@@ -168,6 +168,56 @@ def test_running_statistics_are_kept_per_step_and_used_at_test(
     assert not torch.allclose(before, after)
 
 
+def test_shared_statistics_are_moved_by_the_queries_of_every_step_that_counts(make_task: MakeTask) -> None:
+    algorithm, episode = maml_plus_plus(batch_norm="running", multi_step_loss_epochs=4), make_task()
+    seen: list[torch.Tensor] = []  # the mean of each batch that reaches the first norm
+    algorithm.model.layers[0]["norm"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].mean(0)))
+    _, state = loss_and_buffers(algorithm, episode)
+    assert len(seen) == 6  # support and queries of three steps
+
+    def moved_by(means: list[torch.Tensor]) -> torch.Tensor:
+        mean = torch.zeros(8, dtype=torch.float64)
+        for batch in means:
+            mean = 0.9 * mean + 0.1 * batch
+        return mean
+
+    stored = state["model.layers.0.norm.running_mean"]
+    assert torch.allclose(stored, moved_by(seen))
+    assert not torch.allclose(stored, moved_by([*seen[::2], seen[-1]]))  # of the queries, only those of the last step
+
+
+@pytest.mark.parametrize("inner_steps", [1, 3])
+def test_per_step_norms_leave_other_buffers_of_the_network_alone(make_task: MakeTask, inner_steps: int) -> None:
+    class Scaled(MLP):
+        """Multiplies its inputs by a buffer."""
+
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            return super().features(x * self.scale)
+
+    scale = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    switches: dict[str, Any] = {"per_step_batch_norm": True, "inner_steps": inner_steps}
+    torch.manual_seed(0)
+    model = Scaled((4,), 3, [8, 8], True, True, 1e-3, "default", 0.01)
+    model.register_buffer("scale", scale)
+    loss = MAMLPlusPlus(model, **(ALL_OFF | switches)).double()(make_task())
+    support, query = make_task()
+    scaled = Episode(support._replace(x=support.x * scale), query._replace(x=query.x * scale))
+    assert torch.allclose(loss, maml_plus_plus(**switches)(scaled))
+    assert not torch.allclose(loss, maml_plus_plus(**switches)(make_task()))
+
+
+@pytest.mark.parametrize("per_step", [True, False])
+def test_a_frozen_gamma_stays_frozen(make_task: MakeTask, per_step: bool) -> None:
+    model = network()
+    model.layers[0]["norm"].weight.requires_grad_(False)
+    algorithm = MAMLPlusPlus(model, **(ALL_OFF | {"per_step_batch_norm": per_step})).double()
+    episode = make_task()
+    assert torch.allclose(algorithm(episode), maml_plus_plus(per_step_batch_norm=per_step)(episode))
+    algorithm(episode).backward()
+    trained = {name for name, p in algorithm.named_parameters() if p.grad is not None}
+    assert {name for name, _ in algorithm.named_parameters()} - trained == {"model.layers.0.norm.weight"}
+
+
 def test_transductive_batch_norm_moves_no_statistics(make_task: MakeTask) -> None:
     algorithm = maml_plus_plus(per_step_batch_norm=True).train()
     _, state = loss_and_buffers(algorithm, make_task())
