@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.changed_data import changes_of
 from metaexp.config.classes.make import make
+from metaexp.config.classes.network import takes_network
 from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.classes.targets import find_function
 from metaexp.config.classes.values import format_setting
@@ -109,7 +110,7 @@ def _weights_problems(values: Mapping[str, Any], choices: Mapping[str, str], sou
     if not sound >= {"algorithm", "model"}:
         return []
     algorithm, model = values["algorithm"], values["model"]
-    if not model.options.get("weights") or "model" in algorithm.parameters:
+    if not model.options.get("weights") or takes_network(algorithm):
         return []
     return [
         f"model.weights={model.options['weights']}: the constructor of algorithm="

@@ -27,7 +27,7 @@ from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.algorithm import algorithm_class, build_algorithm
 from metaexp.run.initial.fit import check_new_classes, check_tasks
 from metaexp.run.initial.frozen_features import with_features
-from metaexp.run.initial.network import Interface, build_network, n_outputs, takes_network
+from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.own_class import import_own
 from metaexp.run.initial.own_episodes import check_episodes, require_data
 from metaexp.run.initial.trained_before import check_start
@@ -115,7 +115,7 @@ def build(
         check_new_classes(dataset, name, is_tested=is_tested, val_in_train=val_in_train, progress=progress)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
-    model = build_network(settings, interface, begins=draws_weights) if takes_network(settings.algorithm) else None
+    model = build_network(settings, interface, begins=draws_weights)
     taken = load_initial(model, file, settings.model.options.get("weights_partial", False)) if model and file else None
     algorithm = build_algorithm(settings, interface, model, begins=draws_weights).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]

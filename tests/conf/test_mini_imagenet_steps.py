@@ -137,6 +137,7 @@ def test_weights_and_shapes_are_those_of_the_paper(name: str) -> None:
     n_outputs = 64 if algorithm_class(settings.algorithm).training_tasks == "supervised" else settings.train.shape.n_way
     interface = Interface((3, 84, 84), n_outputs)
     network = build_network(settings, interface)
+    assert network is not None
     width = settings.model.arguments.get("channels", 0) * 25
     assert tuple(network.feature_shape((3, 84, 84))) == FEATURES.get(method(name), (width,))
     assert counts(build_algorithm(settings, interface, network)) == COUNTS[method(name)]

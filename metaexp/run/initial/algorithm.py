@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-
-import torch
+from collections.abc import Callable
 
 from metaexp.config.classes.make import make
 from metaexp.config.schema import ClassSpec, Settings
@@ -16,7 +15,7 @@ from metaexp.models.checks.half_precision import refuse_half_precision
 from metaexp.models.checks.hidden import refuse_hidden
 from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.trial import refuse_lazy
-from metaexp.run.initial.network import Interface, build_network, takes_network, warn_of_no_network
+from metaexp.run.initial.network import Interface, build_network
 from metaexp.run.initial.own_class import constructing, import_own, warn_of_seeds
 
 log = logging.getLogger(__name__)
@@ -30,20 +29,11 @@ def build_algorithm(
     Args:
         settings: The checked configuration.
         interface: The shapes that it is built for.
-        model: Its network; None for a new one, initialised from ``settings.seed``, or where it takes none.
+        model: Its network; None for a new one, if it takes one, initialised from ``settings.seed``.
         begins: Whether a run begins with its initial weights. Then one of your own is made twice, and compared.
     """
-    if model is None and takes_network(settings.algorithm):
-        model = build_network(settings, interface)
     if model is None:
-        if begins:
-            warn_of_no_network(settings.chosen_file("algorithm"), settings.chosen_file("model"))
-        torch.default_generator.manual_seed(settings.seed)
-    again = model
-    is_made_twice = begins and is_foreign(algorithm_class(settings.algorithm))
-    if model is not None and is_made_twice:
-        again = _copy(model)
-        is_made_twice = again is not None
+        model = build_network(settings, interface)
 
     def make_it(network: Network | None, seed: int = settings.seed) -> Algorithm:
         with constructing(f"algorithm={settings.chosen_file('algorithm')}", seed):
@@ -57,27 +47,26 @@ def build_algorithm(
             )
 
     with warn_of_seeds(f"algorithm={settings.chosen_file('algorithm')}"):
-        if is_made_twice:
-            other_seed = functools.partial(make_it, again, settings.seed + 1)
-            algorithm = make_twice(lambda: make_it(model), lambda: make_it(again), "algorithm", other_seed)
+        if begins and is_foreign(algorithm_class(settings.algorithm)):
+            algorithm = _make_twice(make_it, model, settings.seed)
         else:
             algorithm = make_it(model)
     refuse_hidden(algorithm, "algorithm")
     refuse_lazy(algorithm, "algorithm")
     if begins:  # runs of before are tested as they are
-        if model is not None:
-            refuse_half_precision(model, "model")
         refuse_half_precision(algorithm, "algorithm")
     return algorithm
 
 
-def _copy(network: Network) -> Network | None:
-    """A copy of a network; None where its layers cannot be copied."""
+def _make_twice(make_it: Callable[..., Algorithm], network: Network | None, seed: int) -> Algorithm:
+    """Make an algorithm twice, with a network and a copy of it, and compare. Once where its layers cannot be copied."""
     try:
-        return copy.deepcopy(network)
+        again = copy.deepcopy(network)
     except Exception as error:  # code of users
         log.debug("%s cannot be copied: %s: %s", type(network).__name__, type(error).__name__, error)
-        return None
+        return make_it(network)
+    other_seed = functools.partial(make_it, again, seed + 1)
+    return make_twice(lambda: make_it(network), lambda: make_it(again), "algorithm", other_seed)
 
 
 def algorithm_class(spec: ClassSpec) -> type[Algorithm]:

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from metaexp.config.classes.make import make
-from metaexp.config.schema import ClassSpec, Settings
+from metaexp.config.classes.network import takes_network
+from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape, trains_on_batches
 from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
+from metaexp.models.checks.half_precision import refuse_half_precision
 from metaexp.models.checks.inspection import prepare_network
 from metaexp.models.checks.made_again import is_foreign, make_twice
 from metaexp.models.checks.probabilities import warn_of_probabilities
@@ -38,8 +40,10 @@ class Interface(NamedTuple):
     n_outputs: int
 
 
-def build_network(settings: Settings, interface: Interface, *, begins: bool = False) -> Network:
+def build_network(settings: Settings, interface: Interface, *, begins: bool = False) -> Network | None:
     """Make the network on the CPU, initialised from ``settings.seed``.
+
+    The algorithm draws its own initial weights after the network's, from the seed that is set here.
 
     Args:
         settings: The checked settings.
@@ -47,10 +51,18 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
         begins: Whether a run begins with its initial weights. Then one of your own is made twice, and compared, and
             its scores are looked at.
 
+    Returns:
+        The network; None where the algorithm takes none.
+
     Raises:
         ConfigError: It cannot be made, its initial weights do not follow from the seed, or it is not fit for tasks.
     """
     cls = import_own(settings.algorithm, Algorithm)  # type: ignore[type-abstract]
+    if not takes_network(settings.algorithm):
+        if begins:
+            warn_of_no_network(settings.chosen_file("algorithm"), settings.chosen_file("model"))
+        torch.default_generator.manual_seed(settings.seed)
+        return None
     own = import_own(settings.model, nn.Module)  # before the seed, so that it draws none of the network's numbers
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
@@ -69,16 +81,9 @@ def build_network(settings: Settings, interface: Interface, *, begins: bool = Fa
     takes_softmax = settings.train.shape.n_way > 0 and (outputs or 0) > 1 and cls.loss is Algorithm.loss
     if begins and is_foreign(own) and takes_softmax:
         warn_of_probabilities(model, interface.input_shape)
+    if begins:  # runs of before are tested as they are
+        refuse_half_precision(model, "model")
     return model
-
-
-def takes_network(algorithm: ClassSpec) -> bool:
-    """Return whether the constructor of an algorithm takes a network. Where not, none is made.
-
-    Args:
-        algorithm: Its section of the checked configuration.
-    """
-    return "model" in algorithm.parameters
 
 
 def warn_of_no_network(algorithm: str, model: str) -> None:
