@@ -13,8 +13,8 @@ from metaexp.compare.rows import (
     RowOfRuns,
     format_yaml_value,
     is_of_task,
+    network_as_made,
     settings,
-    with_named_weights,
 )
 from metaexp.core.nested import values_by_key
 from metaexp.results.display.wording import format_batch_norm, format_device
@@ -54,7 +54,7 @@ def differing_settings(members: Sequence[RowOfRuns], decide: Decide) -> list[Dif
     leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
     decided = [
         [
-            with_named_weights(values_by_key(decide(run.record.config)), run.record) | _conditions(run.record)
+            network_as_made(values_by_key(decide(run.record.config)), run.record) | _conditions(run.record)
             for run in row.runs
         ]
         for row in members

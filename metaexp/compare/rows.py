@@ -10,6 +10,7 @@ from typing import Any
 from metaexp.compare.gather import GatheredRun
 from metaexp.core.errors import ConfigError, name_option
 from metaexp.core.nested import values_by_key
+from metaexp.results.beginning import NO_NETWORK
 from metaexp.results.display.wording import format_task
 from metaexp.results.own_code import codes_used
 from metaexp.results.record import RunRecord
@@ -109,7 +110,7 @@ def _has_a_seed_twice(runs: Sequence[GatheredRun], members: Sequence[Sequence[in
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """Return the leaves of a run's configuration by dotted key, and the fields of the record that can make rows."""
-    found = with_named_weights(values_by_key(record.config), record)
+    found = network_as_made(values_by_key(record.config), record)
     for key in _OF_RECORD:
         found[key] = getattr(record, key)
     return {**found, **_beside_configuration(record)}
@@ -117,21 +118,21 @@ def settings(record: RunRecord) -> dict[str, Any]:
 
 def _decided(record: RunRecord, decide: Decide) -> dict[str, Any]:
     """What decides numbers: the configuration, the user's own code, and the run that it went on from."""
-    return {**with_named_weights(values_by_key(decide(record.config)), record), **_beside_configuration(record)}
+    return {**network_as_made(values_by_key(decide(record.config)), record), **_beside_configuration(record)}
 
 
-def with_named_weights(leaves: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
+def network_as_made(leaves: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
     """Return the leaves of a configuration with the name of the initial weights in place of their digest.
 
     ``model.weights`` is then the name of the file or run with the start of its digest, and None for a run that began
-    at no file. Where the file is does not matter.
+    at no file. Where the file is does not matter. Keys of a network that was not made are left out.
 
     Args:
         leaves: The leaves by dotted key.
         record: The record of the run.
     """
     digest, path, start = "model.weights_sha256", "model.weights", record.initial_weights
-    found = dict(leaves)
+    found = {key: value for key, value in leaves.items() if record.model != NO_NETWORK or not key.startswith("model.")}
     if found.get(digest):
         short = str(found.pop(digest))[:12]
         found[path] = f"{start.file} ({short})" if start is not None else short

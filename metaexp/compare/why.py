@@ -16,6 +16,7 @@ from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
 from metaexp.core.nested import values_by_key
+from metaexp.results.beginning import NO_NETWORK
 from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
@@ -163,6 +164,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
         if x == y and isinstance(x, bool) == isinstance(y, bool):
             continue
         decides = format_yaml_value(first.get(key, ABSENT)) != format_yaml_value(second.get(key, ABSENT))
+        decides &= not (key.startswith("model.") and a.model == b.model == NO_NETWORK)
         kind = "configuration" if decides else "other settings"
         if key == "seed":
             kind = "seed"

@@ -1,10 +1,13 @@
-"""What the record says about the starts of a run: a file of weights, the checkpoint of another run, inexact resumes."""
+"""What the record says about the starts of a run: its network, a file of weights, the checkpoint of another run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from metaexp.results.reading import ADDED
+
+NO_NETWORK = "none"
+"""``model`` in the record of a run whose algorithm takes no network. Earlier records have the name that was chosen."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from metaexp.config.classes.network import network_name
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
 from metaexp.core.shapes import trains_on_batches
@@ -39,7 +40,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         name=settings.name,
         algorithm=settings.chosen_file("algorithm"),
         dataset=settings.dataset_name,
-        model=settings.chosen_file("model"),
+        model=network_name(settings.algorithm, settings.chosen_file("model")),
         task=Task(*settings.task.shape),
         seed=settings.seed,
         config=settings.resolved,

@@ -18,6 +18,7 @@ from metaexp.core.disk.errors import explain_disk_errors
 from metaexp.core.disk.files import open_regular, read_regular, refuse_links
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, read_all_lines, scalars_of_test
+from metaexp.results.beginning import NO_NETWORK
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.privacy import BLANK
 from metaexp.results.reading import format_first_difference
@@ -246,11 +247,12 @@ def check_choices(folder: Path, record: RunRecord) -> None:
         record: Its record.
     """
     path = folder / "choices.yaml"
-    choices = _config_of(path)
-    if choices is None:
+    if (choices := _config_of(path)) is None:
         return
     for group in ("algorithm", "model", "dataset", "experiment"):
         name, expected = choices.get(group), getattr(record, group)
+        if group == "model" and expected == NO_NETWORK:  # whichever was chosen was not made
+            continue
         node = record.config.get(group)
         of_class = str(node.get("_target_")).rpartition(".")[2] if isinstance(node, Mapping) else None
         said = of_class if name is None else str(name)  # of a class for which no file was chosen

@@ -13,6 +13,7 @@ from metaexp.config.command_line.section_overrides import kinds_of
 from metaexp.config.schema import EvalSettings, TrainSettings
 from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
+from metaexp.results.beginning import NO_NETWORK
 from metaexp.results.job_state import JobState
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.sweep.frozen_job import FrozenJob
@@ -170,6 +171,8 @@ def _kind(config: Mapping[str, Any]) -> str:
 def _is_like(record: RunRecord, job: FrozenJob) -> bool:
     groups = ("algorithm", "dataset", "model")
     ours = [job.choices.get(group) for group in groups]
+    if record.model == NO_NETWORK:  # whichever is chosen is not made
+        ours[-1] = NO_NETWORK
     keys = ("n_way", "k_shot", "n_query")
     shapes = [[config["train"][key] for key in keys] for config in (record.config, job.config)]
     return ours == [record.algorithm, record.dataset, record.model] and shapes[0] == shapes[1]

@@ -37,6 +37,21 @@ def test_rows_are_algorithms_with_their_seeds_and_the_best_is_first(sweep: Path)
     assert len(table.pairs) == 3
 
 
+@pytest.mark.parametrize(("model", "n_rows"), [("none", 1), ("net", 2)])
+def test_settings_of_a_network_that_was_not_made_make_no_rows(
+    make_run: MakeRun, tmp_path: Path, model: str, n_rows: int
+) -> None:
+    place = tmp_path / "own"
+    for seed in (0, 1):
+        shutil.move(
+            make_run("own", seed, model=model, config={"model.width": 8 + seed}, folder=f"own_{seed}"),
+            place / str(seed),
+        )
+    assert len(labels(place)) == n_rows
+    (table,) = compared(place).tables
+    assert any(item.key == "model.width" for item in table.differences) is (n_rows == 2)
+
+
 def test_runs_are_found_in_nested_folders_and_named_ones_once(sweep: Path, tmp_path: Path) -> None:
     deep = tmp_path / "all" / "one" / "two"
     deep.parent.mkdir(parents=True)

@@ -124,3 +124,11 @@ def test_numbers_of_two_metrics_have_their_names_and_are_not_compared(make_run: 
     assert line.startswith("They were tested by different metrics: test accuracy ")
     assert ", and test mse " in line
     assert explained(error, make_run("maml", 0, metric="mse")).numbers[0].startswith("test mse: ")
+
+
+@pytest.mark.parametrize(("model", "kind"), [("none", "other settings"), ("net", "configuration")])
+def test_why_says_that_settings_of_a_network_that_was_not_made_decide_nothing(
+    make_run: MakeRun, model: str, kind: str
+) -> None:
+    first, second = (make_run("own", 0, model=model, config={"model.width": width}) for width in (8, 9))
+    assert ("model.width", kind) in [(finding.key, finding.kind) for finding in explained(first, second).findings]

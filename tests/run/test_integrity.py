@@ -100,6 +100,14 @@ def test_a_run_is_not_shown_under_another_name_than_that_of_its_record(
         resume_job(stopped, display=silent)
 
 
+def test_the_name_of_a_network_that_was_not_made_is_not_compared(finished: Path) -> None:
+    record = read_record(finished)
+    check_choices(finished, replace(record, model="none"))
+    for other in (replace(record, algorithm="none"), replace(record, model="another")):
+        with pytest.raises(RunFolderError, match="and in record.json it is"):
+            check_choices(finished, other)
+
+
 @pytest.mark.parametrize(
     ("node", "shown"),
     [

@@ -89,6 +89,13 @@ def test_times_come_from_runs_of_the_same_job_or_of_the_same_kind() -> None:
     assert "The time of 2 is unknown" in lines[-1]
 
 
+@pytest.mark.parametrize(("model", "is_like"), [("none", True), ("another", False)])
+def test_a_run_without_a_network_is_like_a_job_for_which_any_is_chosen(model: str, is_like: bool) -> None:
+    settings = Composer().settings(["algorithm=maml", "train.steps=50", "seed=9"])
+    keep(replace(record_of(settings, 30.0), model=model), "similar")
+    assert ("seed=0 algorithm=maml       to run, about" in planned()) is is_like
+
+
 def test_one_job_is_spoken_of_in_the_singular() -> None:
     overrides = ["seed=0,0", "algorithm=maml"]
     text = format_plan(prepare(overrides, None, "config"), overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metaexp.config.schema import ClassSpec
+from metaexp.results.beginning import NO_NETWORK
 
 
 def takes_network(algorithm: ClassSpec) -> bool:
@@ -12,3 +13,13 @@ def takes_network(algorithm: ClassSpec) -> bool:
         algorithm: Its section of the checked configuration.
     """
     return "model" in algorithm.parameters
+
+
+def network_name(algorithm: ClassSpec, chosen: str) -> str:
+    """Return what records call the network: the file or class chosen, or ``none`` where the algorithm takes none.
+
+    Args:
+        algorithm: Its section of the checked configuration.
+        chosen: The file or class of the network.
+    """
+    return chosen if takes_network(algorithm) else NO_NETWORK

@@ -10,7 +10,7 @@ class LearnerOrigin(NamedTuple):
 
     Attributes:
         algorithm: The file of the algorithm, such as ``maml``.
-        model: The file of the network, such as ``conv4``.
+        model: The file of the network, such as ``conv4``; ``none`` where the algorithm takes none.
         weights: What the weights are called, such as ``outputs/RUN after 400 steps``.
         weights_sha256: Their SHA-256, hex.
     """

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from metaexp.config.classes.make import make
+from metaexp.config.classes.network import network_name
 from metaexp.config.schema import Settings
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
@@ -97,7 +98,7 @@ def make_learner(place: RunFolder, settings: Settings, report: Report = warnings
     apply_weights(algorithm, settings, weights.step, weights.weights)
     algorithm.eval()
     origin = LearnerOrigin(
-        settings.chosen_file("algorithm"), settings.chosen_file("model"),
+        settings.chosen_file("algorithm"), network_name(settings.algorithm, settings.chosen_file("model")),
         f"{place.path} after {counted(weights.step, 'step')}", digest_of(weights),
     )  # fmt: skip
     return Learner(algorithm, weights.interface, settings.task.shape, report, _pixels(settings), origin)

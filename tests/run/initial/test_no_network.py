@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,9 +16,16 @@ from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Examples
 from metaexp.machine.device import Compute
+from metaexp.results.record import read_record, write_record
 from metaexp.run.build import Parts, build
+from metaexp.run.evaluation.evaluate import evaluate_run
+from metaexp.run.folder import RunFolder
 from metaexp.run.initial.algorithm import build_algorithm
 from metaexp.run.initial.network import Interface
+from metaexp.run.integrity import check_run_files
+from metaexp.run.job import format_start, resume_job, run_job
+from metaexp.run.predict.predict import make_learner
+from metaexp.run.progress import Lines
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
 SAID = "the constructor of algorithm=tiny has no argument `model`, so model="
@@ -111,3 +119,28 @@ def test_it_can_be_made_for_a_later_test(tiny: ModuleType) -> None:
     algorithm = build_algorithm(settings, Interface((1,), 1)).eval()
     x = torch.zeros(3, 1)
     assert algorithm.predict(algorithm.adapt(Examples(x, x)), x).shape == (3, 1)
+
+
+def test_start_line_and_record_name_no_network(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+    settings = tiny.settings(tmp_path, algorithm={"_target_": "tiny_runs.SupportMean"})
+    run = run_job(settings, display=silent)
+    assert run.record.model == "none"
+    assert "INFO no network: 2 meta-parameters;" in (run.folder / "run.log").read_text()
+    assert read_record(run.folder).model == "none"
+    check_run_files(run.folder, run.record)  # choices.yaml has the name that was chosen
+    evaluate_run(run.folder, display=silent)
+    assert f"{run.record.algorithm} with no network," in repr(make_learner(RunFolder(run.folder), settings))
+    assert "no network:" not in "\n".join(format_start(replace(run.record, model="Net"), "cpu", run.folder))
+
+
+def test_a_record_of_before_that_names_the_chosen_network_is_read_tested_and_continued(
+    tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    settings = tiny.settings(tmp_path, algorithm={"_target_": "tiny_runs.SupportMean"})
+    run = run_job(settings, display=silent, stop_after=2)
+    before = replace(run.record, model=settings.chosen_file("model"))
+    assert before.model not in ("none", run.record.model)
+    write_record(before, run.folder)
+    assert read_record(run.folder) == before
+    check_run_files(run.folder, before)
+    assert resume_job(run.folder, silent).record.status == "completed"
