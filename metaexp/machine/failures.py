@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import torch
 
+from metaexp.core.algorithm import Algorithm
 from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.errors import ConfigError, MachineError, MetaexpError, first_line
 
@@ -112,9 +114,22 @@ def explained(error: BaseException) -> MetaexpError | None:
             f"({first_line(error).rstrip('.')}). Leave out .double() and dtype=torch.float64, and convert arrays of "
             "numpy: torch.as_tensor(array, dtype=torch.float32)."
         )
+    if (advice := _advice_on_own_code(error)) is not None:
+        return ConfigError(advice)
+    return None
+
+
+def _advice_on_own_code(error: BaseException) -> str | None:
+    """What an error says about an algorithm or a network of one's own; None if it is not known."""
+    if (learner := _predicts_from_nothing(error)) is not None:
+        return (
+            f"adapt of {learner} returned None, and its predict fails without what adapt learned of the task "
+            f"({type(error).__name__}: {first_line(error).rstrip('.')}). Let adapt return what predict needs: a "
+            "tensor, or a tuple, list or dict of tensors. Is `return` forgotten?"
+        )
     for signs, sentence in _OF_OWN_CODE:
-        if all(sign in text for sign in signs):
-            return ConfigError(f"{sentence} (torch: {first_line(error).rstrip('.').partition('. ')[0]}.)")
+        if all(sign in str(error) for sign in signs):
+            return f"{sentence} (torch: {first_line(error).rstrip('.').partition('. ')[0]}.)"
     return None
 
 
@@ -124,6 +139,17 @@ def _mixes_floats(error: BaseException) -> bool:
     words = set(re.findall("[a-z0-9]+", line))
     both = {"float", "double"} <= words or {"float32", "float64"} <= words
     return isinstance(error, (RuntimeError, ValueError)) and (both or "mixed dtype (cpu)" in line)
+
+
+def _predicts_from_nothing(error: BaseException) -> str | None:
+    """The class of an algorithm in whose ``predict`` an error was raised that was given None by ``adapt``."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_name == "predict" and code.co_argcount > 1:
+            algorithm, adapted = (frame.f_locals.get(name) for name in code.co_varnames[:2])
+            if isinstance(algorithm, Algorithm) and adapted is None:
+                return type(algorithm).__name__
+    return None
 
 
 @contextmanager

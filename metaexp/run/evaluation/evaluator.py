@@ -13,7 +13,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.inner import last
 from metaexp.core.intervals import mean_interval
-from metaexp.core.losses import check_labels, task_metric
+from metaexp.core.losses import check_labels, require_predictions, task_metric
 from metaexp.core.metric import PER_CLASS
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
@@ -192,7 +192,9 @@ class Evaluator:
         """The predictions (M, N) for the first task, after ``adapt`` or from the last state of ``adaptation_path``."""
         with self._first_task(algorithm, split) as (support, query):
             state = _last_state(algorithm, support) if by_path else algorithm.adapt(support)
-            return algorithm.predict(state, query.x).float()
+            scores = algorithm.predict(state, query.x)
+            require_predictions(scores)
+            return scores.float()
 
     @contextmanager
     def _first_task(self, algorithm: Algorithm, split: Split) -> Iterator[Episode]:
