@@ -13,21 +13,13 @@ from metaexp.config.compose import Composer
 from metaexp.core.disk.files import write_atomically
 from metaexp.results.display.wording import format_score
 from metaexp.results.record import read_record
+from metaexp.search.files import BEST_FILE, BEST_HEADER
 from metaexp.search.point import Point
-from metaexp.search.summary import SearchResult, train_command
+from metaexp.search.summary import SearchResult, train_command, trial_folder
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 
-EXPERIMENT = "best"
 _SECTIONS = ("seed", "train", "augment", "eval", "task", *SLOTS)
 _GROUPS = (*SLOTS, "task")
-_HEADER = """\
-# @package _global_
-# The best of {trials} trials of a search, by {metric}: {value}. Chosen on validation tasks; no trial was tested.
-# Search:   metaexp search {overrides}
-# Trial:    {trial}
-# Command:  {command}
-# To keep it, copy this file into the folder experiment/ of your own --config-dir.
-"""
 
 
 def write_best(found: SearchResult, best: Point) -> None:
@@ -37,11 +29,11 @@ def write_best(found: SearchResult, best: Point) -> None:
         found: The results of the search.
         best: The best trial.
     """
-    folder = found.prepared.path / str(best.notes["folder"])
-    path = found.prepared.path / "best" / "experiment" / f"{EXPERIMENT}.yaml"
+    folder = trial_folder(found, best)
+    path = found.prepared.path / BEST_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     job = read_frozen(folder)
-    head = _HEADER.format(
+    head = BEST_HEADER.format(
         trials=sum(point.is_counted for point in found.points),
         metric=found.prepared.metric.validation,
         value=format_score(read_record(folder).val),

@@ -11,6 +11,19 @@ from metaexp.results.record import FROZEN_FILE
 
 STUDY_JOURNAL = "study.journal"
 STUDY_DATABASE = "study.db"
+BEST_FILE = Path("best", "experiment", "best.yaml")
+"""The best trial as an experiment."""
+TRIAL_OF_BEST = "# Trial:    "
+COMMAND_OF_BEST = "# Command:  "
+BEST_HEADER = f"""\
+# @package _global_
+# The best of {{trials}} trials of a search, by {{metric}}: {{value}}. Chosen on validation tasks; no trial was tested.
+# Search:   metaexp search {{overrides}}
+{TRIAL_OF_BEST}{{trial}}
+{COMMAND_OF_BEST}{{command}}
+# To keep it, copy this file into the folder experiment/ of your own --config-dir.
+"""
+"""How that file begins, with a place for each thing to be said."""
 
 
 def study_file(folder: Path, storage: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
 from metaexp.config.project import own_file_options
+from metaexp.core.disk.nearest import is_there
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by
@@ -25,6 +26,7 @@ from metaexp.search.summary import (
     format_earlier_test,
     format_opening,
     format_table,
+    trial_folder,
     write_report,
 )
 from metaexp.sweep.data_check import refusal, unusable_data
@@ -121,11 +123,12 @@ def _report(found: SearchResult, config_dir: Path | None) -> int:
     best = best_of(found)
     print_text(format_table(found), flush=True)
     _draw(found)
-    if best is not None and (problem := _write_best(found, best)):
-        print_text(problem, flush=True)
-        return ExitCode.JOBS_FAILED
-    if best is not None and found.prepared.options.test_best and found.is_done:
-        _test(found.prepared.path / str(best.notes["folder"]), config_dir)
+    if best is not None and is_there(trial_folder(found, best)):
+        if problem := _write_best(found, best):
+            print_text(problem, flush=True)
+            return ExitCode.JOBS_FAILED
+        if found.prepared.options.test_best and found.is_done:
+            _test(trial_folder(found, best), config_dir)
     return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
 
 

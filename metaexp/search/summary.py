@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from metaexp.config.command_line.override_text import key_of
 from metaexp.core.counted import agreeing, counted
 from metaexp.core.disk.files import encode_text, write_atomically
+from metaexp.core.disk.nearest import is_there
 from metaexp.core.errors import RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.results.display.wording import format_score
@@ -20,7 +21,7 @@ from metaexp.results.display.wording import format_value as format_metric
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
 from metaexp.run.own_options import trust_of_run
-from metaexp.search.files import REPORT_FILE
+from metaexp.search.files import BEST_FILE, COMMAND_OF_BEST, REPORT_FILE, TRIAL_OF_BEST
 from metaexp.search.point import Point
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import format_value, trials_for_importance
@@ -137,7 +138,9 @@ def format_table(found: SearchResult) -> str:
         has_failed = any(point.state == "fail" for point in found.counted)
         told = [f"which trials failed, and why: {why}"] if has_failed else []
         return "\n".join([*lines, "No trial completed, so there is no best one.", *told])
-    folder = found.prepared.path / str(best.notes["folder"])
+    folder = trial_folder(found, best)
+    if not is_there(folder):
+        return "\n".join([*lines, *_format_removed(found, best)])
     return "\n".join(
         [
             *lines,
@@ -147,6 +150,34 @@ def format_table(found: SearchResult) -> str:
             f"best one once: {shlex.join(['metaexp', 'evaluate', *trust_of_run(folder), str(folder)])}",
         ]
     )
+
+
+def trial_folder(found: SearchResult, point: Point) -> Path:
+    """Return the folder of a trial, which may have been removed.
+
+    Args:
+        found: The results of the search.
+        point: The trial.
+    """
+    return found.prepared.path / str(point.notes["folder"])
+
+
+def _format_removed(found: SearchResult, best: Point) -> list[str]:
+    """What is left to do with the best trial whose folder was removed: train it again, if its experiment was kept."""
+    keys = [dimension.key for dimension in found.prepared.space.dimensions]
+    values = [f"{key}={format_value(value)}" for key, value in zip(keys, best.values, strict=True)]
+    lines = [
+        f"best: trial {best.number}; its folder {trial_folder(found, best)} was removed, so it cannot be tested",
+        f"its values: {', '.join(values)}",
+    ]
+    try:
+        text = (found.prepared.path / BEST_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return lines
+    head = [line for line in text.splitlines() if line.startswith("#")]
+    commands = [line.removeprefix(COMMAND_OF_BEST) for line in head if line.startswith(COMMAND_OF_BEST)]
+    is_of_best = any(line.startswith(f"{TRIAL_OF_BEST}{best.number}, ") for line in head)
+    return [*lines, *(f"train it again, and test it: {command}" for command in commands if is_of_best)]
 
 
 def format_too_few(found: SearchResult) -> str:
@@ -179,7 +210,7 @@ def train_command(found: SearchResult, best: Point) -> str:
     place = found.prepared.path / "best"
     given = found.prepared.space.overrides(best.values)
     machine = [line for line in given if key_of(line).partition(".")[0] in _OF_THE_MACHINE]
-    trust = trust_of_run(found.prepared.path / str(best.notes["folder"]))
+    trust = trust_of_run(trial_folder(found, best))
     return shlex.join(["metaexp", "train", "--config-dir", str(place), *trust, "experiment=best", *machine])
 
 
