@@ -153,7 +153,7 @@ def to_json(rows: Sequence[Row]) -> str:
 
 
 def _to_json(row: Row) -> dict[str, Any]:
-    removed = [] if row.found.kind == "run" else [str(folder) for folder in removed_jobs(row.found.path)]
+    removed = [str(folder) for folder in row.removed]
     return {**row.facts, "result": row.result, "error": row.error, "removed": removed, "settings": row.config}
 
 

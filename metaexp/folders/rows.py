@@ -39,6 +39,7 @@ class Row(NamedTuple):
         result: The score, or how many jobs are in which state.
         what: Algorithm, dataset, task and seed of a run; the number of jobs of a sweep.
         error: Why it failed, or which file is damaged; None if nothing is wrong.
+        removed: The folders of jobs or trials that are not there any more.
     """
 
     found: Found
@@ -48,6 +49,7 @@ class Row(NamedTuple):
     result: str
     what: str
     error: str | None = None
+    removed: tuple[Path, ...] = ()
 
 
 KEYS = (
@@ -113,10 +115,10 @@ def owner_row(found: Found) -> Row:
     else:
         state, result, error = _sweep_state(found.path, states, in_use=in_use)
         what = counted(len(inner), "job")
-    if removed := removed_jobs(found.path):
+    if removed := tuple(removed_jobs(found.path)):
         what += f", {len(removed):,} removed"
     facts["state"] = state
-    return Row(found, state, facts, {}, result, what, error)
+    return Row(found, state, facts, {}, result, what, error, removed)
 
 
 def format_reason(error: str, most: int = 500) -> str:

@@ -36,7 +36,7 @@ from metaexp.results.display.wording import (
 )
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, evaluations
-from metaexp.results.job_note import format_removed, removed_jobs
+from metaexp.results.job_note import format_removed
 from metaexp.results.job_state import LOG_FILE
 from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
@@ -259,7 +259,7 @@ def _format_owner(found: Found) -> str:
     again = _again(found.path)
     parts += [f"command: {item.command}" for item in again]
     rows = [run_row(job) for job in jobs(found)]
-    parts.append(format_rows(rows, format_removed(removed_jobs(found.path)) or "no jobs"))
+    parts.append(format_rows(rows, format_removed(row.removed) or "no jobs"))
     best = _best_trials(found) if found.kind == "search" and row.state != "running" else []
     problems = {path: problem_of_test(path, read_run(Found(path, "run", found.path))) for path in best}
     parts += [f"{path.name} cannot be tested: {format_reason(why)}" for path, why in problems.items() if why]

@@ -18,11 +18,13 @@ import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import ConfigError
+from metaexp.folders import listing, rows
 from metaexp.folders.filters import parse_filters
 from metaexp.folders.find import find, jobs
 from metaexp.folders.listing import format_columns, format_size, with_progress
 from metaexp.folders.rows import row_of
 from metaexp.results.episodes import episodes_sha256
+from metaexp.results.job_note import removed_jobs
 from metaexp.results.record import RECORD_FILE, write_record
 from metaexp.sweep.folder import create
 
@@ -119,6 +121,21 @@ def test_json_has_removed_jobs_and_trials(outputs: Path, capsys: pytest.CaptureF
         shutil.rmtree(folder)
     assert set(removed(str(place))) == {str(row["folder"]) for row in listed(capsys, str(place))}
     assert str(gone) in removed(str(place))
+
+
+def test_the_list_of_jobs_of_a_sweep_is_looked_at_once(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    def look(owner: Path) -> list[Path]:
+        looked.append(owner)
+        return removed_jobs(owner)
+
+    for module in (rows, listing):
+        monkeypatch.setattr(module, "removed_jobs", look, raising=False)
+    listed(capsys)
+    assert sorted(looked) == [outputs / "searches/rates", outputs / "sweeps/seeds"]
 
 
 @pytest.mark.parametrize(
