@@ -24,20 +24,20 @@ from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE, PROGRESS_FILE
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE, read_record
-from metaexp.search.files import REPORT_FILE, STUDY_JOURNAL
+from metaexp.search.files import REPORT_FILE, STUDY_DATABASE, STUDY_JOURNAL
 from metaexp.sweep.folder import JOURNAL_FILE, LOCKS_FOLDER, SWEEP_FILE, TABLE_FILE, open_sweep
 from metaexp.sweep.frozen_job import read_frozen
 
 _OF_RUN = {
     "config.yaml", "choices.yaml", ".hydra", METRICS_FILE, TIMINGS_FILE, EPISODES_FILE, METRICS_OF_EPISODES,
-    CLASSES_FILE, CONFUSIONS_FILE, RECORD_FILE, "checkpoints", "plots", EVALUATIONS, PUBLISHED_TESTS, "predictions",
+    CLASSES_FILE, CONFUSIONS_FILE, RECORD_FILE, "checkpoints", "plots", EVALUATIONS, PUBLISHED_TESTS,
     CODE, "run.log", RUN_LOCK, LOCK_FILE, FROZEN_FILE, STATE_FILE, LOG_FILE, "wandb", "tensorboard", "mlflow",
     ".submitit", PROGRESS_FILE, PROFILE_FILE,
 }  # fmt: skip
 """What a run, or the tracker of a run, writes into its folder."""
 _OF_SWEEP = {
     SWEEP_FILE, JOURNAL_FILE, TABLE_FILE, "multirun.yaml", LOCKS_FOLDER, ".submitit", REPORT_FILE,
-    STUDY_JOURNAL, "best", "plots",
+    STUDY_JOURNAL, STUDY_DATABASE, f"{STUDY_DATABASE}-journal", "best", "plots",
 }  # fmt: skip
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 """What a process that was killed leaves half-written."""

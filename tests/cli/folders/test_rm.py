@@ -16,6 +16,7 @@ from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.folders.find import Found
 from metaexp.folders.remove import check_removable, remove
+from metaexp.search.files import study_file
 
 
 def files(folder: Path) -> set[str]:
@@ -95,6 +96,11 @@ def with_a_file_of_the_user_in_a_job(outputs: Path) -> str:
     return "outputs/sweeps/seeds"
 
 
+def with_predictions_of_the_user(outputs: Path) -> str:
+    (outputs / "first" / "predictions").mkdir()
+    return "outputs/first"
+
+
 def a_home_with_a_record(outputs: Path) -> str:
     (outputs / "record.json").write_text("{}")
     return "outputs"
@@ -118,6 +124,7 @@ def a_home_with_a_whole_record(outputs: Path) -> str:
             with_a_file_of_the_user,
             "what metaexp does not write there: outputs/first/notes.txt. Move it elsewhere",
         ),
+        (with_predictions_of_the_user, "what metaexp does not write there: outputs/first/predictions."),
         (with_a_file_of_the_user_in_a_job, "seed0/notes.txt. Move it elsewhere first; nothing was removed."),
         (a_home_with_a_record, "schema_version is None"),
         (a_home_with_a_whole_record, "outputs/first, outputs/searches, outputs/second, outputs/sweeps. Move it"),
@@ -200,6 +207,18 @@ def test_what_cannot_be_removed_after_all_is_said_and_is_still_there(
     assert (outputs / "first" / "record.json").exists()
     with pytest.raises(MachineError, match="cannot be removed: No such file"):
         remove(Found(outputs / "nothing", "run"))
+
+
+def test_a_search_whose_study_is_a_database_can_be_removed(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = outputs / "searches" / "rates"
+    file = study_file(place, "sqlite")
+    file.touch()
+    (place / f"{file.name}-journal").touch()  # of a process that was killed
+    (place / "study.txt").touch()
+    assert main(["rm", "--yes", str(place)]) == 4
+    assert "does not write there: outputs/searches/rates/study.txt. Move" in capsys.readouterr().err
+    (place / "study.txt").unlink()
+    assert main(["rm", "--yes", str(place)]) == 0
 
 
 def test_a_run_that_was_killed_while_it_wrote_can_be_removed(outputs: Path) -> None:
