@@ -44,8 +44,8 @@ def stopped_by(number: int | None, what: str, command: str) -> Interrupted:
     return Interrupted(f"stopped by {signal.Signals(number).name}{what}. Continue with: {command}", int(number))
 
 
-_early: list[int] = []
-"""Signals that came before a handler of :func:`stop_on_signals` was there."""
+_early: int | None = None
+"""The first signal that came before a handler of :func:`stop_on_signals` was there."""
 
 
 def note_early(number: int) -> None:
@@ -54,7 +54,9 @@ def note_early(number: int) -> None:
     Args:
         number: The signal.
     """
-    _early.append(number)
+    global _early
+    if _early is None:
+        _early = number
 
 
 class AbortedWork(Exception):  # noqa: N818 - not an error: a signal came
@@ -187,6 +189,7 @@ def stop_on_signals(request: StopRequest | None = None) -> Iterator[StopRequest]
     Yields:
         The request.
     """
+    global _early
     request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -195,9 +198,8 @@ def stop_on_signals(request: StopRequest | None = None) -> Iterator[StopRequest]
     taken = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN or n.name != "SIGHUP"}
     for number in taken:
         signal.signal(number, request.receive)
-    if _early:
-        first = _early[0]
-        _early.clear()
+    if _early is not None:
+        first, _early = _early, None
         request.receive(first, None)
     try:
         yield request

@@ -15,6 +15,7 @@ from metaexp.machine.signals import (
     Interrupted,
     SharedStopRequest,
     StopRequest,
+    note_early,
     stop_on_signals,
 )
 from metaexp.sweep.processes import worker
@@ -145,5 +146,9 @@ def test_a_signal_whose_error_a_finalizer_loses_stops_what_follows() -> None:
             assert request.signal_number == signal.SIGTERM
         with stop_on_signals() as later:
             assert not later, "the control: both stop one thing"
+        note_early(signal.SIGINT)
+        note_early(signal.SIGTERM)
+        with stop_on_signals() as request:
+            assert request.signal_number == signal.SIGINT, "the first"
     finally:
         signal.signal(signal.SIGTERM, before)
