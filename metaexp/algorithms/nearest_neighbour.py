@@ -111,5 +111,7 @@ class NearestNeighbour(Algorithm):
         """One minus the cosine, or squared Euclidean distances (M, S), between (M, F) and (S, F)."""
         if self.is_cosine:
             return 1 - F.normalize(queries, dim=1) @ F.normalize(points, dim=1).T
-        squares = (queries**2).sum(1, keepdim=True) + (points**2).sum(1)
-        return squares - 2 * queries @ points.T
+        wide = torch.promote_types(queries.dtype, torch.float32)  # there is no kernel for bf16
+        # From differences: |q|^2 + |p|^2 - 2 q.p would be rounding alone for points that are close but far from zero.
+        distances = torch.cdist(queries.to(wide), points.to(wide), compute_mode="donot_use_mm_for_euclid_dist")
+        return distances.square()

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from metaexp.algorithms.nearest_neighbour import NearestNeighbour
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
-from metaexp.core.types import Episode
+from metaexp.core.types import Episode, Examples
 from metaexp.models.mlp import MLP
 
 MakeTask = Callable[..., Episode]
@@ -51,6 +51,17 @@ def test_a_support_example_gets_its_own_label(make_task: MakeTask) -> None:
     assert torch.equal(algorithm.predict(algorithm.adapt(support), support.x).argmax(1), support.y)
     other, _ = make_task(n_way=7, k_shot=5, seed=1)
     assert not torch.equal(algorithm.predict(algorithm.adapt(other), support.x).argmax(1), support.y)
+
+
+def test_neighbours_are_told_apart_far_from_zero() -> None:
+    """Such as the years, altitudes or prices of a table whose columns are not standardised."""
+    model = MLP((1,), None, [8], True, True, 1e-3, "default", 0.01)
+    algorithm = NearestNeighbour(model, (1,), 1, TaskShape(0, 30, 30), "inputs", "euclidean")
+    x = torch.arange(20_000.0, 20_030.0).unsqueeze(1)
+    predictions = algorithm.predict(algorithm.adapt(Examples(x, 2 * x)), x + 0.25)
+    assert torch.equal(predictions, 2 * x)
+    by_products = (x + 0.25).square() + x.square().T - 2 * (x + 0.25) @ x.T
+    assert not torch.equal(2 * x[by_products.argmin(1)], 2 * x)
 
 
 def test_in_regression_the_nearest_target_is_copied(make_task: MakeTask) -> None:
