@@ -116,7 +116,7 @@ class _Page:
             try:
                 if not planned.changes:
                     record = of_run[folder] = row_record(planned.whole, measured, self._composer)
-                    self.places[title] = self._place(title, folder, record)
+                    self.places[title] = self._place(folder, record)
                 elif folder in of_run:
                     experiment = planned.whole.experiment
                     record = later_row_record(name, of_run[folder], measured, experiment, self._composer)
@@ -132,7 +132,7 @@ class _Page:
                 )
             )  # fmt: skip
 
-    def _place(self, name: str, folder: Path, record: RunRecord) -> Place:
+    def _place(self, folder: Path, record: RunRecord) -> Place:
         relative = Path(os.path.relpath(folder / WEIGHTS[1], self._output.absolute().parent))
         address = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
         return Place(str(folder), address, gives(record, self._composer))

@@ -50,12 +50,6 @@ class ReproducedTest(NamedTuple):
         return self.evaluation.test
 
     @property
-    def recorded_mean(self) -> float:
-        """The recorded score."""
-        assert self.recorded.test is not None  # plan_test refuses other runs
-        return self.recorded.test.mean
-
-    @property
     def agrees(self) -> bool:
         """Whether the weights gave the recorded score, up to the rounding of another machine."""
         return self.recorded.test is not None and agree(self.found, self.recorded.test)
