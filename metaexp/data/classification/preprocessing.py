@@ -75,6 +75,13 @@ class ImagePreparation(NamedTuple):
     background: Literal["white", "black"] = "white"
     value_range: tuple[float, float] | None = None
 
+    def extremes(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Return the floats that the background becomes, per channel, and those of the opposite of black and white."""
+        is_one = (self.background == "white") != self.pixels.invert
+        mean, std = self.pixels.mean or (0.0,), self.pixels.std or (1.0,)
+        background, opposite = ([(v - m) / s for m, s in zip(mean, std, strict=True)] for v in (is_one, not is_one))
+        return background, opposite
+
     def recorded(self) -> dict[str, Any]:
         """Return what is recorded of how the files of one's own images became arrays; only what is not usual."""
         found: dict[str, Any] = {"image_size": self.size, "channels": self.channels, "resize": self.resize}

@@ -66,10 +66,17 @@ def warn_of_pixels(config: Mapping[str, Any], choices: Mapping[str, str], asked:
     except ConfigError:  # such as a dataset of the user's own that is not here
         return
     trained, now = (make(s.dataset, Dataset).image_preparation() for s in (own, asked))  # type: ignore[type-abstract]
-    if trained is not None and now is not None and trained.pixels != now.pixels:
+    if trained is None or now is None:
+        return
+    read_files = trained.channels and now.channels
+    # Bright strokes on black, and dark ones on white that are inverted, are the same to a network.
+    same = trained.extremes() == now.extremes() if read_files else trained.pixels == now.pixels
+    if not same:
+        named = read_files and trained.background != now.background
+        grounds = [f" on {p.background}" if named else "" for p in (trained, now)]
         display.print_line(
-            f"warning: the run was trained with {trained.pixels.format()}; {asked.dataset_name} has "
-            f"{now.pixels.format()}. Its network has not seen such values."
+            f"warning: the run was trained with {trained.pixels.format()}{grounds[0]}; {asked.dataset_name} has "
+            f"{now.pixels.format()}{grounds[1]}. Its network may not have seen such values."
         )
 
 
