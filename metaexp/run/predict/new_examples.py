@@ -112,10 +112,14 @@ class Reader:
             raise DataError(f"{option} {path}: there is no such folder or file.{format_nearest_path(path)}")
         prepared = self.preparation
         if self.is_regression or prepared is None or not prepared.size:
+            is_table = self._table is not None
+            targets = "one row of targets" if self.is_regression else "one label"
             raise ConfigError(
-                f"{option} {path}: the dataset of this run, {self.dataset}, reads no image files. Give "
-                f"{'a CSV with the columns of its own, or ' if self._table is not None else ''}an .npz file with x of "
-                f"shape (B, {', '.join(map(str, self.input_shape))})."
+                f"{option} {path}: the dataset of this run, {self.dataset}, reads no image files"
+                f"{'' if is_table else ' and no tables'}. Give "
+                f"{'a CSV with the columns of its own, or ' if is_table else ''}an .npz file with x of "
+                f"shape (B, {', '.join(map(str, self.input_shape))})"
+                f"{f' and y with {targets} for each of the B examples' if option == '--support' else ''}."
             )
         if is_image_file(path):
             return {"": [path.name]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from metaexp.config.classes.network import network_name
 from metaexp.config.schema import Settings
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
-from metaexp.core.shapes import TaskShape
+from metaexp.core.shapes import Capacity, Split, TaskShape
 from metaexp.data.base import Dataset
 from metaexp.data.classification.preprocessing import Pixels
 from metaexp.data.regression.scales import Scales
@@ -145,9 +145,38 @@ def calibrate_run(
             "prediction sets for new classes. Leave the sets out, or train on a split with new validation classes."
         )
     dataset = load_examples(settings, report)
+    _check_calibration(shape, settings.dataset_name, dataset.capacity())
     source = dataset.tasks(shape, settings.eval.seed)
     found = calibrate(learner.algorithm, source, shape, level, n_episodes, first=settings.train.eval_episodes)
     return found if learner.origin is None else found._replace(weights_sha256=learner.origin.weights_sha256)
+
+
+def _check_calibration(shape: TaskShape, name: str, capacity: Mapping[Split, Capacity] | None) -> None:
+    """Check that the validation classes are enough for tasks like the one that is to be predicted.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    found = (capacity or {}).get("val")
+    n_way, k_shot, n_query = shape
+    if not n_way or found is None or (n_way <= found.n_classes and k_shot + n_query <= found.per_class):
+        return
+    raise ConfigError(
+        f"prediction sets are calibrated on validation tasks with as many examples as yours: {n_way} classes with "
+        f"{counted(k_shot, 'example')} of each, and {counted(n_query, 'query')} of each (task.n_query of the run). "
+        f"dataset={name} has {counted(found.n_classes, 'validation class')}, and only "
+        f"{counted(found.per_class, 'example')} of one. {_advice(shape, found)}"
+    )
+
+
+def _advice(shape: TaskShape, found: Capacity) -> str:
+    """How small a support set must be for the validation classes."""
+    most = found.per_class - shape.n_query
+    if most < 1 or found.n_classes < 2:
+        return "Leave the sets out."
+    parts = [f"at most {found.n_classes} classes"] if shape.n_way > found.n_classes else []
+    parts += [f"at most {counted(most, 'example')} of a class"] if shape.k_shot > most else []
+    return f"Give {' and '.join(parts)}, or leave the sets out."
 
 
 def predict(folder: Path, request: PredictionRequest, report: Report = lambda _: None) -> Predictions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -36,6 +37,7 @@ from metaexp.data.time_series import TimeSeries
 from metaexp.run.predict.conformal import Calibration, calibrate, episode_costs, threshold_of
 from metaexp.run.predict.learner import Learner, label_sets
 from metaexp.run.predict.new_examples import Reader
+from metaexp.run.predict.predict import calibrate_run
 
 SHORT = [
     "train.steps=2", "train.meta_batch_size=2", "train.eval_every=2", "train.eval_episodes=4", "eval.episodes=6",
@@ -537,9 +539,36 @@ def test_what_does_not_fit_the_run_is_one_line(
         assert said in error
         assert len(error.splitlines()) == 1
     assert main(["predict", str(sinusoid.folder), *support, *query]) == 2
-    assert "reads no image files" in capsys.readouterr().err
+    assert (
+        "sinusoid, reads no image files and no tables. Give an .npz file with x of shape (B, 1) and y with one row of "
+        "targets for each of the B examples." in capsys.readouterr().err
+    )
     assert main(["predict", *support, *query]) == 2
     assert "give one run folder; 0 were given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("n_way", "k_shot", "advice"),
+    [
+        (5, 4, "has 7 validation classes, and only 6 examples of one. Give at most 3 examples of a class, or leave"),
+        (8, 3, "Give at most 7 classes, or leave the sets out."),
+        (8, 4, "Give at most 7 classes and at most 3 examples of a class, or leave the sets out."),
+    ],
+)
+def test_a_support_set_that_is_too_large_to_calibrate_for_is_refused_with_what_fits(
+    run: mx.Run, n_way: int, k_shot: int, advice: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{n_way} classes with {k_shot} examples of each, and 3 quer") as error:
+        run.calibrate(0.5, n_way, k_shot, episodes=5)
+    assert advice in str(error.value)
+    assert run.calibrate(0.5, 7, 3, episodes=5).shape == TaskShape(7, 3, 3)
+
+
+def test_a_dataset_with_too_few_validation_examples_for_any_support_set_is_advised_nothing_else(run: mx.Run) -> None:
+    settings = run.settings
+    task = dataclasses.replace(settings.task, n_query=6)
+    with pytest.raises(ConfigError, match=r"6 queries of each .* one\. Leave the sets out\.$"):
+        calibrate_run(run.learner(), dataclasses.replace(settings, task=task), TaskShape(5, 1, 6), 0.5, 5)
 
 
 def test_a_fixed_way_algorithm_refuses_other_ways(sinusoid: mx.Run, tmp_path: Path) -> None:
