@@ -208,7 +208,8 @@ class ImageFolder(Dataset):
             source.check_once([image for images in files.values() for image in images])
             others = ignored_lines(names, source.ignored, path)
         if not files:
-            raise DataError(" ".join([f"{path} has no folders with images in them.", *others]))
+            advice = "Put the images of each class into a folder that has its name."
+            raise DataError(" ".join([f"{path} has no folders with images in them.", *others, advice]))
         for line in others:
             progress(line)
         return files

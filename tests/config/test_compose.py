@@ -101,6 +101,8 @@ UNREADABLE = {
     "seed=0,": "seed=0, cannot be read: a value is missing beside a comma. Write key=value without spaces, ",
     "seed=0,,1": "seed=0,,1 cannot be read: a value is missing beside a comma. ",
     "seed=,1": "seed=,1 cannot be read: a value is missing beside a comma. ",
+    "train.steps = 10": "train.steps = 10 cannot be read: token recognition error at: ' '. Write it without spaces "
+    "beside the =: 'train.steps=10'.",
     "notes=a'b": "notes=a'b cannot be read: token recognition error at: ''b'. Quote special characters twice: ",
     "seed=0;1": "seed=0;1 cannot be read: token recognition error at: ';'. Quote special characters twice: ",
     "notes=[a]]": "notes=[a]] cannot be read: extraneous input ']' expecting <EOF>. Quote special characters twice: ",

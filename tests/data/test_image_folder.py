@@ -307,7 +307,7 @@ def test_what_is_left_out_is_counted_and_why(data):
     (line,) = [line for line in lines if line.startswith("Ignored")]
     for part in (
         "2 files with the suffix .txt",
-        "1 file with the suffix none",
+        "1 file without a suffix",
         "1 hidden file",
         "1 image beside the class folders",
         "1 folder with files but no image",
@@ -442,5 +442,6 @@ def test_a_file_that_is_twice_in_an_archive_is_found_when_its_classes_are_counte
 
 def test_a_folder_with_nothing_in_it_is_not_its_own_empty_folder(data):
     (data / "images").mkdir()
-    with pytest.raises(DataError, match="images has no folders with images in them.$"):
+    advice = r"Put the images of each class into a folder that has its name\.$"
+    with pytest.raises(DataError, match=rf"images has no folders with images in them\. {advice}"):
         dataset().load(data, print)

@@ -70,12 +70,14 @@ def quote_home(line: str) -> str:
 
 
 def quote_advice(line: str) -> str:
-    """Return a sentence that shows how to quote the value of an override for the shell and for Hydra.
+    """Return a sentence that shows how to write an override that cannot be read, in quotes for the shell and Hydra.
 
     Args:
         line: The override, as given on the command line. Each value of a list gets quotes of its own.
     """
     key, _, value = line.partition("=")
+    if key != key.rstrip():
+        return f"Write it without spaces beside the =: '{key.strip()}={value.strip()}'."
     is_list = len(value) > 2 and value[0] == "[" and value[-1] == "]"
     inner = value[1:-1] if is_list else value
     if not inner or len(line) > _MOST_SHOWN or re.search(r"""['"\\]""" + (r"|[][{}]" if is_list else ""), inner):

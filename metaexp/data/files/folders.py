@@ -61,7 +61,8 @@ def _format_ignored(names: Iterable[str], others: Mapping[str, int], in_classes:
             continue
         folders.add(folder)
         if not _is_image(name):
-            counts[f"file with the suffix {PurePosixPath(name).suffix.lower() or 'none'}"] += 1
+            suffix = PurePosixPath(name).suffix.lower()
+            counts[f"file with the suffix {suffix}" if suffix else "file without a suffix"] += 1
         elif in_classes and not folder:
             counts["image beside the class folders"] += 1
         else:
