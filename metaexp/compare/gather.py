@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,18 +172,18 @@ def check_several(test: Score) -> None:
 
 def _without_duplicates(runs: Sequence[GatheredRun], left_out: list[LeftOut]) -> Gathered:
     """Keep the last of several runs of one configuration, seed, own code and parent."""
-    chosen: dict[tuple[str, int, str | None, str], GatheredRun] = {}
+    groups: defaultdict[tuple[str, int, str | None, str], list[GatheredRun]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.record.finished or ""):
         branch = run.record.parent.branch if run.record.parent else None
         key = (run.record.config_hash, run.record.seed, branch, " ".join(codes_used(run.record)))
-        if key in chosen:
-            earlier = chosen[key]
-            same = np.array_equal(earlier.per_step, run.per_step) and earlier.bank == run.bank
+        groups[key].append(run)
+    for *others, last in groups.values():
+        for run in others:
+            same = np.array_equal(run.per_step, last.per_step) and run.bank == last.bank
             numbers = "with the same numbers" if same else "with OTHER numbers: `metaexp why` tells what differs"
-            name, other = _apart(earlier.folder, run.folder)
+            name, other = _apart(run.folder, last.folder)
             left_out.append(LeftOut(name, f"is the same configuration and seed as {other}, {numbers}"))
-        chosen[key] = run
-    kept = set(map(id, chosen.values()))
+    kept = {id(group[-1]) for group in groups.values()}
     return Gathered([run for run in runs if id(run) in kept], left_out)
 
 

@@ -139,6 +139,8 @@ def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[
     Raises:
         RunFolderError: The file is missing or damaged, or is not that of the score.
     """
+    if test is not None and not path.exists():
+        raise RunFolderError(f"{path} is missing, and {RECORD_FILE} has the mean of its episodes. Restore it.")
     per_step = read_episodes(path)
     if test is None:
         return per_step

@@ -30,6 +30,8 @@ JOURNAL_FILE = "journal.jsonl"
 ADDED_EVENT = "added"
 """The event of a line of the journal that names a new trial of a search."""
 STATE_FILE = "job_state.json"
+_CONFIG_FILES = ("config.yaml", "choices.yaml")
+"""Every run folder has both."""
 LOCK_FILE = ".claim"
 _MOST_NAMES = 1000
 """Runs are looked for in as many folders inside one that is not a run folder."""
@@ -180,18 +182,31 @@ def no_record(folder: Path, file: str = RECORD_FILE) -> RunFolderError:
     is_job = is_job or folder in removed_jobs(folder.parent)
     if is_job:
         return RunFolderError(f"{folder}: this run {why_no_record(folder)}.")
+    has_lost = _has_lost(file, folder)
+    if has_lost:
+        return has_lost
     inside = _folders_with(file, folder)
     return _not_one_run(folder, inside) if inside else not_a_run(folder, file)
 
 
+def _has_lost(file: str, folder: Path) -> RunFolderError | None:
+    """The error for the folder of a run of which only ``file`` is not there; None for any other folder."""
+    others = _CONFIG_FILES if file == RECORD_FILE else (RECORD_FILE,)
+    if not all(os.path.lexists(folder / other) for other in others):
+        return None
+    resume = f"`metaexp train resume={shlex.quote(str(folder))}` continues the run."
+    what_to_do = resume if file == RECORD_FILE else "Restore it, or leave the run out."
+    return RunFolderError(f"{folder} is not a whole run folder: it has no {file}. {what_to_do}")
+
+
 def _folders_with(file: str, folder: Path) -> list[Path]:
-    """The folders in ``folder`` that have ``file``, as those of runs do, by name. Links are left out."""
+    """The folders in ``folder`` that have ``file``, as those of runs do, by name; no links or hidden ones."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in islice(entries, _MOST_NAMES) if entry.is_dir(follow_symlinks=False))
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return []
-    return [folder / name for name in names if os.path.lexists(folder / name / file)]
+    return [folder / name for name in names if name[0] != "." and os.path.lexists(folder / name / file)]
 
 
 def _not_one_run(folder: Path, inside: list[Path]) -> RunFolderError:

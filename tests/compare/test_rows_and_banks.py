@@ -86,7 +86,7 @@ def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(make_run: Mak
     assert reasons["b_interrupted"] == "was interrupted after 6,000 steps"
     assert reasons["c_running"] == "is still running, or was killed, after 6,000 steps"
     assert reasons["d_untested"].startswith("was not tested (eval.test=false); `metaexp evaluate`")
-    assert reasons["e_no_episodes"] == "test_episodes.csv is missing: the run was not tested."
+    assert reasons["e_no_episodes"].startswith("test_episodes.csv is missing, and record.json has the mean of its ")
     assert "cannot be read as JSON" in reasons["f_damaged"]
     assert reasons["g_other_numbers"] == "the mean of test_episodes.csv is not the test result of record.json."
 
@@ -160,9 +160,13 @@ def test_of_duplicates_the_later_is_taken_and_the_other_named(make_run: MakeRun,
     shutil.copytree(first, tmp_path / "sweep" / "copy")
     found = gather([tmp_path / "sweep"])
     assert [run.folder.name for run in found.runs] == ["other"]
-    reasons = sorted(item.reason for item in found.left_out)
-    assert any("OTHER numbers" in reason for reason in reasons)
-    assert any("with the same numbers" in reason for reason in reasons)
+    reasons = {item.name: item.reason for item in found.left_out}
+    assert reasons.keys() == {"first", "copy"}
+    for reason in reasons.values():  # not of the copy: it is left out, too
+        assert reason.startswith("is the same configuration and seed as other, with OTHER numbers")
+    shutil.rmtree(tmp_path / "sweep" / "other")
+    (same,) = gather([tmp_path / "sweep"]).left_out
+    assert "with the same numbers" in same.reason
 
 
 def test_runs_of_edited_code_of_ones_own_are_rows_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:

@@ -174,6 +174,34 @@ def test_a_trial_of_a_search_without_a_report_is_known_from_the_journal(job: Pat
     assert removed_jobs(search) == []
 
 
+def test_a_run_that_lost_its_configuration_is_not_taken_for_a_folder_of_runs(tmp_path: Path) -> None:
+    """Hydra's folder in it has a config.yaml, too."""
+    run = tmp_path / "run"
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra" / "config.yaml").write_text("")
+    with pytest.raises(RunFolderError, match=r"run is not a run folder: it has no config\.yaml\.$"):
+        existing(run)
+    (run / RECORD_FILE).write_text("{}")
+    with pytest.raises(RunFolderError, match=r"run is not a whole run folder: it has no config\.yaml\. Restore it, or"):
+        existing(run)
+    (run / "inside").mkdir()
+    (run / "inside" / "config.yaml").write_text("")
+    with pytest.raises(RunFolderError, match="run is not a whole run folder"):
+        existing(run)
+    (run / RECORD_FILE).unlink()
+    with pytest.raises(RunFolderError, match="It is a folder with 1 run folder, such as .*run/inside: name one"):
+        existing(run)
+
+
+def test_a_run_that_lost_its_record_is_advised_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(RunFolderError, match=r"is not a run folder: it has no record\.json\.$"):  # of another program
+        read_record(tmp_path)
+    (tmp_path / "choices.yaml").write_text("")
+    with pytest.raises(RunFolderError, match=rf"no record\.json\. `metaexp train resume={tmp_path}` continues the run"):
+        read_record(tmp_path)
+
+
 def test_removed_runs_are_named_in_one_line() -> None:
     assert format_removed([]) == ""
     assert format_removed([Path("a/b")]) == "1 run was removed, with its folder: b"
@@ -192,7 +220,7 @@ def test_a_file_of_a_sweep_that_names_no_removed_job_leaves_out_none(job: Path, 
 def test_a_folder_that_is_not_a_job_is_said_to_be_not_a_run(tmp_path: Path, job: Path) -> None:
     assert "is not a run folder: it has no config.yaml" in str(no_record(tmp_path, "config.yaml"))
     (job / RECORD_FILE).write_text("{}")
-    assert "is not a run folder: it has no config.yaml" in str(no_record(job, "config.yaml"))
+    assert "is not a whole run folder: it has no config.yaml. Restore it" in str(no_record(job, "config.yaml"))
 
 
 def test_a_folder_of_runs_is_answered_with_the_names_of_runs(tmp_path: Path) -> None:
