@@ -100,7 +100,7 @@ class MetaStep:
         self._first_indices = torch.arange(tasks, device=compute.device)
         self.rank, self.share, self._is_alone = ranks.rank, ranks.share(tasks), ranks.size == 1
         self.gradient: Gradient = self.fresh_gradient
-        if not source.varies and is_recordable(algorithm, compute, ranks):
+        if is_recordable(algorithm, compute, ranks, varies=source.varies):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self._is_first = True
         note_not_saved(algorithm, check_schedule(schedule, total_steps))

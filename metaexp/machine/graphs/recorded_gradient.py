@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 Gradient = Callable[[Tensor], Partial]
 """Adds the gradient over the tasks at indices (T_r,) to ``.grad``."""
 
+_NOT_RECORDED = "training steps are not recorded as a CUDA graph: %s"
 _MOST_LEVELS = 20
 """How deep containers are looked into."""
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
@@ -78,7 +79,7 @@ class RecordedGradient:
                 work = RecordedWork(lambda: self._gradient_into_grad(inputs), self._device)
         except NotRecordableError as error:
             self.reason = str(error)
-            log.info("training steps are not recorded as a CUDA graph: %s", error)
+            log.info(_NOT_RECORDED, error)
             return
         self._recording = _Recording(work, inputs, progress)
         if not again:
@@ -91,22 +92,36 @@ class RecordedGradient:
         return partial, [parameter.grad for parameter in self._parameters]
 
 
-def is_recordable(algorithm: Algorithm, compute: Compute, ranks: Ranks) -> bool:
-    """Whether to try to record: on one CUDA device, where it can be seen what ``set_progress`` changes.
+def is_recordable(algorithm: Algorithm, compute: Compute, ranks: Ranks, *, varies: bool = False) -> bool:
+    """Whether to try to record: on one CUDA device, tasks of one shape, and where all that changes can be seen.
+
+    The run's log says why not, unless the settings or the device do not want it.
 
     Args:
         algorithm: The algorithm that is trained.
         compute: The device, and whether the settings want CUDA graphs.
         ranks: The ranks of the run.
+        varies: Whether the training tasks have several shapes.
     """
-    if compute.device.type != "cuda" or not compute.cuda_graphs or ranks.size > 1:
+    if compute.device.type != "cuda" or not compute.cuda_graphs:
         return False
+    reason = _why_not(algorithm, ranks, varies=varies)
+    if reason is not None:
+        log.info(_NOT_RECORDED, reason)
+    return reason is None
+
+
+def _why_not(algorithm: Algorithm, ranks: Ranks, *, varies: bool) -> str | None:
+    """Why steps on a CUDA device are not recorded; None if that is to be tried."""
+    if ranks.size > 1:
+        return f"{ranks.size} ranks exchange gradients in each step"
+    if varies:
+        return "tasks have several shapes, and a graph repeats operations on one"
     try:
         progress_of(algorithm)
     except TypeError as error:
-        log.info("training steps are not recorded as a CUDA graph: %s", error)
-        return False
-    return True
+        return str(error)
+    return None
 
 
 def progress_of(algorithm: Algorithm) -> object:

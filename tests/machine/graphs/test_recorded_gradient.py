@@ -125,6 +125,45 @@ def test_only_what_does_the_same_in_every_step_on_one_gpu_is_recorded(tiny: Modu
         assert not is_recordable(unseen, CUDA, SINGLE)
 
 
+@pytest.mark.parametrize(
+    ("n_ranks", "varies", "device", "reason"),
+    [
+        (2, False, CUDA, "2 ranks exchange gradients in each step"),
+        (1, True, CUDA, "tasks have several shapes, and a graph repeats operations on one"),
+        (1, False, CUDA, None),
+        (2, True, CPU, None),
+        (2, True, replace(CUDA, cuda_graphs=False), None),
+    ],
+)
+def test_the_log_says_why_steps_on_a_gpu_are_not_recorded(
+    tiny: ModuleType,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    n_ranks: int,
+    varies: bool,
+    device: Compute,
+    reason: str | None,
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(type(SINGLE), "size", n_ranks)
+    algorithm = tiny.SteadyMAML(tiny.Net((1,), 1, 8, 0.0), 0.1)
+    is_tried = is_recordable(algorithm, device, SINGLE, varies=varies)
+    said = [record.message for record in caplog.records if "not recorded as a CUDA graph" in record.message]
+    assert said == ([] if reason is None else [f"training steps are not recorded as a CUDA graph: {reason}"])
+    assert is_tried is (n_ranks == 1 and not varies)
+
+
+@pytest.mark.parametrize("varies", [True, False])
+def test_a_step_says_whether_its_tasks_have_several_shapes(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, varies: bool
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(tiny.LineTasks, "varies", varies)
+    monkeypatch.setattr("metaexp.run.step.is_recordable", lambda *_, varies: asked.append(varies))
+    meta_step(tiny)
+    assert asked == [varies]
+
+
 def test_a_gradient_is_recorded_again_after_a_change_that_lasts(
     tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
