@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from metaexp.results.display.names import full_name
@@ -56,5 +57,14 @@ def _selected(record: RunRecord, history: History) -> Selected | None:
 
 
 def format_title(record: RunRecord) -> str:
-    """Return the title of a run's figures: algorithm, dataset and task."""
-    return f"{full_name(record.algorithm)} on {record.dataset}, {format_task(record.task)}"
+    """Return the title of a run's figures: algorithm, dataset and task.
+
+    An algorithm that can have gradients of either order is first-order where the settings say so.
+
+    Args:
+        record: The record of the run.
+    """
+    section = record.config.get("algorithm")
+    is_first_order = isinstance(section, Mapping) and section.get("first_order") is True
+    name = f"{'First-order ' * is_first_order}{full_name(record.algorithm)}"
+    return f"{name} on {record.dataset}, {format_task(record.task)}"

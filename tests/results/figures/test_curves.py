@@ -24,7 +24,7 @@ from metaexp.results.figures import style
 from metaexp.results.figures.curves import Lines, Selected, adaptation_curve, learning_curve
 from metaexp.results.figures.episodes import AdaptedEpisode, _choose, adapted_episodes, name_of_class
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
-from metaexp.results.figures.run_curves import draw_curves
+from metaexp.results.figures.run_curves import draw_curves, format_title
 from metaexp.results.figures.style import GREEN, VERMILION
 from metaexp.results.history import Curve, read_history
 from metaexp.results.record import Reference, RunRecord, Score
@@ -307,3 +307,21 @@ def test_a_run_without_numbers_has_no_curves(tmp_path: Path, record: RunRecord) 
     (tmp_path / METRICS_FILE).write_bytes(b"damage\n")
     with pytest.raises(RunFolderError, match="line 1"):
         draw_curves(tmp_path, record)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "section", "name"),
+    [
+        ("maml", {"first_order": True}, "First-order MAML"),
+        ("mine", {"first_order": True}, "First-order mine"),
+        ("maml", {"first_order": False}, "MAML"),
+        ("reptile", {}, "Reptile"),
+        ("maml", None, "MAML"),
+    ],
+)
+def test_the_title_says_of_an_algorithm_with_either_order_that_it_is_first_order(
+    record: RunRecord, algorithm: str, section: object, name: str
+) -> None:
+    config = record.config | {"algorithm": section}
+    title = format_title(dataclasses.replace(record, algorithm=algorithm, config=config))
+    assert title == f"{name} on {record.dataset}, 5-way 1-shot"
