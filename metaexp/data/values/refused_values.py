@@ -112,8 +112,8 @@ def format_missing(n_wrong: int, n_values: int, what: str, first: float, where: 
     """
     share = f"all {n_values:,}" if n_wrong == n_values else f"{n_wrong:,} of the {n_values:,}"
     return (
-        f"{share} {what} are not finite, the first of them {first} in {where}. Networks compute NaN from such values, "
-        f"so nothing is learned. {FILL_IN}"
+        f"{share} {what} are not finite, the first of them {first} in {where}. Networks and losses that are not made "
+        f"for missing values compute NaN from them, and then nothing is learned. {FILL_IN}"
     )
 
 
