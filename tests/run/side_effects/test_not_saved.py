@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from metaexp.run.initial.parent import format_parent, read_further
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 from metaexp.run.side_effects.not_saved import not_saved, note_not_saved
+from metaexp.run.side_effects.shared_memory import shared_memory
 from metaexp.run.side_effects.unsaved_state import UnsavedState
 
 
@@ -133,6 +135,21 @@ KEPT: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "a copy": (lambda p, s: [s["sum"].clone(), list(s["list"])], ""),
     "nothing": (lambda p, s: torch.zeros(0), ""),
     "halves of one": (lambda p, s: list(torch.zeros(4).split(2)), ""),
+    "columns of one": (lambda p, s: list(torch.zeros(3, 2).unbind(1)), ""),
+    "rows of columns": (lambda p, s: (lambda t: [t[:, :2], t[:, 2:]])(torch.zeros(3, 4)), ""),
+    "a column of all": (lambda p, s: (lambda t: [t[:, 1], t])(torch.zeros(3, 4)), "other[0] and other[1]"),
+    "columns with one in common": (
+        lambda p, s: (lambda t: [t[:, :2], t[:, 1:]])(torch.zeros(3, 4)),
+        "other[1] and other[0]",
+    ),
+    "steps that never meet": (lambda p, s: (lambda t: [t[1:9:4], t[0:9:3]])(torch.zeros(12)), ""),
+    "steps that meet": (lambda p, s: (lambda t: [t[1:10:4], t[0:10:3]])(torch.zeros(12)), "other[0] and other[1]"),
+    "real and imaginary parts": (lambda p, s: (lambda t: [t.real, t.imag])(torch.zeros(3, dtype=torch.complex64)), ""),
+    "the imaginary part of all": (
+        lambda p, s: (lambda t: [t.imag, t])(torch.zeros(3, dtype=torch.complex64)),
+        "other[0] and other[1]",
+    ),
+    "one number many times": (lambda p, s: (lambda t: [t[:1].expand(5), t[1:].expand(5, 11)])(torch.zeros(12)), ""),
     "one tuple twice": (lambda p, s: [(1, 2)] * 2, ""),
 }
 """What an optimiser keeps as ``other``, by a name for it, and how that is named where it shares memory."""
@@ -185,3 +202,15 @@ def test_no_optimiser_of_torch_shares_memory(name: str, foreach: bool) -> None:
     unsaved = UnsavedState(optimizer)
     optimizer.step()
     assert unsaved.check() == []
+
+
+def test_many_columns_of_one_large_matrix_are_told_apart_in_a_moment() -> None:
+    parameters = with_gradients()
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    columns = list(torch.zeros(500, 300).unbind(1))
+    optimizer.state[parameters[0]] = {"columns": columns}
+    since = time.process_time()
+    assert shared_memory(optimizer) == []
+    assert time.process_time() - since < 5, "pairs of columns would take minutes"
+    optimizer.state[parameters[0]]["again"] = columns[7]
+    assert shared_memory(optimizer) == ["again and columns[7]"]
