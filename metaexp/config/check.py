@@ -47,7 +47,7 @@ SLOTS = {
         options="metaexp.config.schema.WeightsSettings",
     ),
     "dataset": Slot("metaexp.data.base.Dataset"),
-    "optimizer": Slot("torch.optim.Optimizer", injected=frozenset({"params"})),
+    "optimizer": Slot("torch.optim.Optimizer", injected=frozenset({"params", "named_params"})),
     "schedule": Slot("metaexp.core.optim.Schedule"),
     "clip": Slot("metaexp.core.optim.Clip"),
 }

@@ -118,7 +118,7 @@ def build(
     model = build_network(settings, interface, begins=draws_weights)
     taken = load_initial(model, file, settings.model.options.get("weights_partial", False)) if model and file else None
     algorithm = build_algorithm(settings, interface, model, begins=draws_weights).to(compute.device)
-    parameters = [p for p in algorithm.parameters() if p.requires_grad]
+    parameters = {name: p for name, p in algorithm.named_parameters() if p.requires_grad}
     batch = settings.train.meta_batch_size
     on_batches = bool(parameters) and trains_on_batches(cls.training_tasks, settings.train.shape.n_way)
     given = dataset

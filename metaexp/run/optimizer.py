@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Final
 
@@ -22,12 +23,15 @@ _NEEDS_CLOSURE: Final = (
 )
 
 
-def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
+def make_optimizer(spec: ClassSpec, named: Mapping[str, nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
     """Make the optimiser. On a GPU it takes its step in one operation where it can, unless the settings say how.
+
+    One of the user's own whose constructor has ``named_params`` gets pairs of a name and a parameter there, as torch's
+    ``named_parameters`` gives them.
 
     Args:
         spec: The class and its checked arguments.
-        parameters: What it trains.
+        named: Name -> a parameter that it trains.
         compute: The device.
 
     Raises:
@@ -36,7 +40,8 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
     """
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
     how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
-    made = make(spec, torch.optim.Optimizer, params=parameters, **how)
+    parameters = list(named.values())
+    made = make(spec, torch.optim.Optimizer, params=parameters, named_params=list(named.items()), **how)
     signature = called_signature(made.step)
     closure = None if signature is None else signature.parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:

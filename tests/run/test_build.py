@@ -27,7 +27,9 @@ from metaexp.core.optim import Clip, ClipNorm, Constant
 from metaexp.machine.device import Compute
 from metaexp.run.build import Parts, build
 from metaexp.run.checkpoint import read, write
+from metaexp.run.job import resume_job, run_job
 from metaexp.run.optimizer import make_optimizer
+from metaexp.run.progress import Lines
 from metaexp.run.side_effects.unsaved_state import UnsavedState
 from metaexp.run.state import TrainState, copy_weights
 
@@ -418,10 +420,37 @@ def test_a_state_that_contains_itself_is_refused() -> None:
         unsaved.check()
 
 
+def numbered(given: list[nn.Parameter]) -> dict[str, nn.Parameter]:
+    return {str(number): parameter for number, parameter in enumerate(given)}
+
+
+def test_an_own_optimiser_that_asks_for_names_gets_them(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {name: nn.Parameter(torch.ones(2)) for name in ("head.weight", "head.bias")}
+    for cls, taken in ((tiny.DecayingWeights, "named_params"), (torch.optim.SGD, "params")):
+        monkeypatch.setattr(make_module, "_import", lambda _, cls=cls: cls)
+        made = make_optimizer(ClassSpec("mine.Own", "mine.Own", {"lr": 0.5}, frozenset({taken, "lr"})), given, CPU)
+        names = [(group.get("param_names"), group["weight_decay"]) for group in made.param_groups]
+        of_own = [(["head.weight"], 1.0), (["head.bias"], 0)]
+        assert names == (of_own if taken == "named_params" else [(None, 0)])
+
+
+def test_a_run_in_which_weights_alone_decay_can_be_resumed(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+    optimizer = {"_target_": "tiny_runs.DecayingWeights", "lr": 0.1}
+    whole = run_job(tiny.settings(tmp_path / "whole", optimizer=optimizer), display=silent)
+    stopped = run_job(tiny.settings(tmp_path / "stopped", optimizer=optimizer), display=silent, stop_after=3)
+    assert stopped.record.status == "interrupted"
+    resumed = resume_job(stopped.folder, silent)
+    assert (resumed.record.exact_resume, resumed.record.test) == (True, whole.record.test)
+    usual = run_job(
+        tiny.settings(tmp_path / "usual", optimizer={"_target_": "torch.optim.SGD", "lr": 0.1}), display=silent
+    )
+    assert usual.record.test != whole.record.test
+
+
 def test_an_optimiser_that_computes_the_loss_itself_is_refused() -> None:
     spec = ClassSpec("torch.optim.LBFGS", "torch.optim.LBFGS", {"lr": 1.0}, frozenset({"params", "lr"}))
     with pytest.raises(ConfigError, match=r"computes the loss several times in a step .* such as optimizer=adam"):
-        make_optimizer(spec, parameters(), CPU)
+        make_optimizer(spec, numbered(parameters()), CPU)
 
 
 def without_a_loss(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -452,11 +481,11 @@ def test_a_decorator_that_gives_an_optimiser_its_closure_counts_as_it_is(monkeyp
     monkeypatch.setattr(make_module, "_import", lambda _: IsGivenClosure)
     (parameter,) = given = [nn.Parameter(torch.ones(2))]
     parameter.grad = torch.ones(2)
-    make_optimizer(spec, given, CPU).step()
+    make_optimizer(spec, numbered(given), CPU).step()
     assert parameter.tolist() == [0.0, 0.0]
     monkeypatch.setattr(make_module, "_import", lambda _: AsksForClosure)
     with pytest.raises(ConfigError, match="computes the loss several times in a step"):
-        make_optimizer(spec, given, CPU)
+        make_optimizer(spec, numbered(given), CPU)
 
 
 class Faulty(torch.optim.SGD):
@@ -498,7 +527,7 @@ def test_an_optimiser_that_a_run_cannot_use_is_refused(
 
     def make(kind: str) -> torch.optim.Optimizer:
         spec = ClassSpec("mine.Faulty", "mine.Faulty", {"kind": kind}, frozenset({"params", "kind"}))
-        return make_optimizer(spec, given, CPU)
+        return make_optimizer(spec, numbered(given), CPU)
 
     with pytest.raises(ConfigError, match=message):
         make(kind)

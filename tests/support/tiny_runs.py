@@ -186,6 +186,15 @@ class CountingAdam(torch.optim.Adam):
         group["count"] += 1
 
 
+class DecayingWeights(torch.optim.SGD):
+    """Lets the parameters shrink whose names end in ``weight``, and no others."""
+
+    def __init__(self, named_params: list[tuple[str, nn.Parameter]], lr: float) -> None:
+        weights = [(name, p) for name, p in named_params if name.endswith("weight")]
+        others = [(name, p) for name, p in named_params if not name.endswith("weight")]
+        super().__init__([{"params": weights, "weight_decay": 1.0}, {"params": others}], lr=lr)
+
+
 class TinyMAML(Algorithm):
     """MAML with one inner step, whose rate is annealed, that collects running statistics and uses them at test."""
 
