@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 _MOST_KINDS = 20
 """How many different warnings of a process are kept. More are a flood, of which the first are enough."""
+_MOST_NAMES = 5
+"""How many warnings that differ only in names with a digit count as different."""
+_NUMBER = re.compile(r"(?<![\w.])[+-]?\.?\d\S*")
 
 
 @contextmanager
@@ -35,7 +39,8 @@ class KeptWarnings:
     """What one of several processes that share a run has warned of: by Python's warnings, and in logs.
 
     The first process shows its own warnings at once, and those of the others when it hears of them. Each is shown once:
-    two warnings are the same if they differ only in their place and in words with a digit.
+    two warnings are the same if they differ only in their place and in numbers. Names with a digit, such as ``layer2``
+    and ``conv2d``, are different things; if there are many, they may come from a count, and the rest are one.
 
     Args:
         rank: The number of this process; 0 prints.
@@ -47,6 +52,7 @@ class KeptWarnings:
         self._kinds: set[str] = set()
         self._of_others: set[str] = set()
         self._new: list[list[str]] = []
+        self._named: dict[str, set[str]] = {}
 
     def hear_log(self, record: logging.LogRecord) -> None:
         """Keep a warning or an error of a log, which the log of the first process shows itself.
@@ -59,7 +65,7 @@ class KeptWarnings:
         text = record.getMessage()
         if record.name.partition(".")[0] != "metaexp":
             text = f"{record.name}: {text}"
-        self._keep(kind_of(text), "error" if record.levelno >= logging.ERROR else "warning", text)
+        self._keep(self._kind(text), "error" if record.levelno >= logging.ERROR else "warning", text)
 
     def hear(self, category: str, text: str, place: str) -> bool:
         """Keep a warning of this process, and return whether it is to be shown here.
@@ -69,10 +75,19 @@ class KeptWarnings:
             text: What it says.
             place: The file and the line.
         """
-        kind = kind_of(f"{category}: {text}")
+        kind = self._kind(f"{category}: {text}")
         is_new = kind not in self._kinds | self._of_others
         self._keep(kind, "warning", f"{place}: {category}: {text}")
         return self._rank == 0 and is_new
+
+    def _kind(self, text: str) -> str:
+        """What distinguishes a warning from others: its text without numbers, and of many also without names."""
+        without_names, kind = kind_of(text), _NUMBER.sub("#", text)
+        named = self._named.setdefault(without_names, set())
+        if kind not in named and len(named) >= _MOST_NAMES:
+            return without_names
+        named.add(kind)
+        return kind
 
     def _keep(self, kind: str, word: str, text: str) -> None:
         if self._rank > 0 and kind not in self._kinds and len(self._kinds) < _MOST_KINDS:

@@ -38,6 +38,27 @@ def test_the_first_shows_warnings_of_others_once_and_says_whose(capsys: pytest.C
     assert ranks[0].hear("UserWarning", "another", "c.py:3")
 
 
+def test_what_differs_in_numbers_is_the_same_and_what_differs_in_names_is_not() -> None:
+    process = KeptWarnings(0, 1)
+
+    def are_new(*texts: str) -> list[bool]:
+        return [process.hear("UserWarning", text, "a.py:1") for text in texts]
+
+    assert are_new("no rule for conv1d", "no rule for conv2d", "no rule for conv1d") == [True, True, False]
+    assert are_new("blocks.0.bias has no gradient", "blocks.1.bias has no gradient") == [True, True]
+    assert are_new("loss of 0.5", "loss of -1e-3", "loss of .25,") == [True, False, False]
+    assert are_new("at step=1 of (10)", "at step=2 of (11)", "at step=x of (11)") == [True, False, True]
+    assert are_new("/tmp/a1 is new", "/tmp/a2 is new", "seen by conv2d") == [True, True, True]
+
+
+def test_names_that_come_from_a_count_are_shown_a_few_times() -> None:
+    process = KeptWarnings(0, 1)
+    shown = [process.hear("UserWarning", f"task{number} is odd", "a.py:1") for number in range(100)]
+    assert shown == [True] * 6 + [False] * 94
+    assert not process.hear("UserWarning", "task3 is odd", "a.py:1")
+    assert process.hear("UserWarning", "task3 is even", "a.py:1")
+
+
 def test_a_rank_keeps_a_bounded_number_of_warnings() -> None:
     rank = KeptWarnings(1, 2)
     for number in range(100):
