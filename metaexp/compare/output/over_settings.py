@@ -10,7 +10,7 @@ from metaexp.compare.output.colours import Look
 from metaexp.compare.output.figure_data import FigureData, Series, make_point
 from metaexp.compare.rows import ABSENT, format_yaml_value, is_of_task, settings
 from metaexp.core.metric import format_metric_name, is_hit_rate
-from metaexp.results.display.names import full_name
+from metaexp.results.display.names import format_label
 from metaexp.results.figures.style import FEWEST_POINTS
 
 _MOST_MAPS = 4
@@ -72,7 +72,8 @@ def _lines(
         own = [f"{key.removeprefix('algorithm.')}={format_yaml_value(leaf.get(key, ABSENT))}" for key in apart]
         values = [leaf.get(key) for key in numbers]
         place = tuple(float(value) for value in values if isinstance(value, int | float))
-        line = found.setdefault((algorithm, *own), _Line(" ".join([full_name(algorithm), *own]), {}))
+        label = format_label(" ".join([algorithm, *own]), algorithm, row.runs[0].record.config)
+        line = found.setdefault((algorithm, *own), _Line(label, {}))
         if len(place) == len(numbers) and place not in line.rows:
             line.rows[place] = row
     return list(found.values())

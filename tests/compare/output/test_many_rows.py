@@ -91,6 +91,19 @@ def test_rows_that_differ_in_other_ways_have_no_figure_of_settings(make_run: Mak
     assert figure(compared(tmp_path / "sweep"), "settings") is None
 
 
+@pytest.mark.parametrize("orders", [(True,), (False,), (True, False)])
+def test_lines_over_a_setting_say_which_order_maml_has(
+    make_run: MakeRun, tmp_path: Path, orders: tuple[bool, ...]
+) -> None:
+    for order in orders:
+        for rate in (0.1, 0.2, 0.3):
+            make_run("maml", 0, config={"algorithm.first_order": order, "optimizer.lr": rate})
+    found = figure(compared(tmp_path / "sweep"), "settings")
+    assert found is not None
+    names = {True: "MAML (first order)", False: "MAML"}
+    assert {series.label for series in found.series} == {names[order] for order in orders}
+
+
 def test_the_page_says_which_figure_is_drawn_when(make_run: MakeRun, tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text()
     when = page.partition("## Which figure is drawn when")[2].partition("\n## ")[0]
