@@ -56,6 +56,17 @@ def test_class_means_follow_labels_not_positions(make_task: MakeTask) -> None:
     assert not torch.allclose(class_means(support.x[order], support), means)
 
 
+def test_each_class_is_the_mean_of_its_own_number_of_shots(make_task: MakeTask) -> None:
+    """As in a mixture with varied shots."""
+    support, _ = make_task(k_shot=3)
+    kept = torch.cat([torch.nonzero(support.y == n).flatten()[:shots] for n, shots in enumerate((3, 1, 2))])
+    uneven = Examples(support.x[kept], support.y[kept], 3)
+    means = class_means(uneven.x, uneven)
+    for n in range(3):
+        assert torch.allclose(means[n], uneven.x[uneven.y == n].mean(0))
+        assert n == 2 or not torch.allclose(means[n], uneven.x[uneven.y == n].sum(0) / 2)  # 2 shots are the mean number
+
+
 def test_support_and_queries_share_a_batch_in_training(make_task: MakeTask) -> None:
     algorithm = proto_net().train()
     support, query = make_task()

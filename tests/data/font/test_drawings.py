@@ -116,6 +116,9 @@ def test_copies_of_another_family_are_found_and_other_drawings_are_not() -> None
     first, other = (np.where(draw_one.random((8, 8)) < 0.4, 0, 255).astype(np.uint8) for _ in range(2))
     nearly = first.copy()
     nearly[0, 0] ^= 20  # by less than a twentieth of its ink
-    assert copies([first, other, nearly, first]) == [2, 3]
+    another = first.copy()
+    another[tuple(np.argwhere(first == 0)[:2].T)] = 255  # without two of its 27 pixels of ink
+    assert (first == 0).sum() == 27
+    assert copies([first, other, nearly, first, another]) == [2, 3]
     assert copies([other, first]) == []
     assert copies([]) == []
