@@ -45,7 +45,7 @@ def reproduction_verdict(
     (Student's), the test episodes, which all seeds share, and the published interval. One seed says nothing about
     other seeds, so it can come near but not reproduce. Neither do several that all give the same score. A published
     number without an interval is taken as exact. If all test episodes have the same accuracy, its interval is that of
-    the rule of three, 3 / n: what at most happens, at 5 %, without having happened in n episodes.
+    the rule of three, nearly 3 / n on each side: the largest share of episodes that n of them miss with 5 %.
 
     The kinds of verdict, the first that applies:
 
@@ -179,8 +179,8 @@ def half_width_of_any_seeds(test: Score, reference: Reference) -> float:
 def _half_width(test: Score, reference: Reference, seeds: Sequence[float], quantile: float) -> float:
     """Half the width of the interval of the difference, up to ``quantile`` on each side."""
     normal = {0.95: 1.645, 0.975: 1.96}[quantile] / 1.96  # of what is given as a 95 % interval
-    over_episodes = test.ci95 or 3.0 / test.n_episodes
-    parts = [normal * over_episodes, normal * (reference.ci95 or 0.0)]
+    over_episodes = normal * test.ci95 or 1.0 - (1.0 - quantile) ** (1.0 / test.n_episodes)
+    parts = [over_episodes, normal * (reference.ci95 or 0.0)]
     if len(seeds) > 1:
         mean = math.fsum(seeds) / len(seeds)
         variance = math.fsum((seed - mean) ** 2 for seed in seeds) / (len(seeds) - 1)

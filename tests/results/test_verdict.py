@@ -177,11 +177,19 @@ def test_a_number_made_on_a_stand_in_is_never_reproduced() -> None:
     assert (verdict.kind, verdict.text) == ("changed", "made on a stand-in: says nothing about the published number")
 
 
-@pytest.mark.parametrize(("n_episodes", "kind"), [(2, "undecided"), (299, "undecided"), (300, "within")])
+@pytest.mark.parametrize(("n_episodes", "kind"), [(2, "undecided"), (355, "undecided"), (356, "within")])
 def test_the_same_accuracy_in_all_episodes_has_the_interval_of_the_rule_of_three(n_episodes: int, kind: str) -> None:
-    """3 / n, of which 1.645 / 1.96 count: 300 episodes show 1 point, less the distance of 0.16 points."""
+    """What happens in 0.84 % of episodes is missed by 355 of them with 5 %; the distance is the other 0.16 points."""
+    assert ((1 - 0.0084) ** n_episodes > 0.05) == (kind == "undecided")
     assert _verdict(Score("accuracy", 0.9854, 0.0, n_episodes), _exact(0.987)).kind == kind
     assert _verdict(Score("accuracy", 0.9854, 0.001, 2), _exact(0.987)).kind == "within"
+
+
+def test_what_is_beyond_the_margin_is_shown_at_a_stricter_level_than_what_is_within() -> None:
+    """2.5 % on the side of the published number: -log(0.025) = 3.69 episodes of n, where 3 are not enough."""
+    far = 0.987 - 0.01 - 3.5 / 1000
+    assert _verdict(Score("accuracy", far, 0.0, 1000), _exact(0.987)).kind == "undecided"
+    assert _verdict(Score("accuracy", far - 0.3 / 1000, 0.0, 1000), _exact(0.987)).kind == "not_reproduced"
 
 
 @pytest.mark.parametrize("seeds", [(0.987, 0.987), (0.987, 0.987, 0.987)])
