@@ -81,8 +81,9 @@ def test_in_evaluation_only_the_last_step_counts(make_task: MakeTask) -> None:
     assert not torch.allclose(algorithm.train()(episode), maml()(episode))
 
 
-def test_weights_of_the_multi_step_loss_follow_the_authors_formula() -> None:
-    steps, epochs = 5, 10
+@pytest.mark.parametrize("epochs", [10, 100])  # of 100, the last three have the least weight of the early steps
+def test_weights_of_the_multi_step_loss_follow_the_authors_formula(epochs: int) -> None:
+    steps = 5
     for epoch in range(epochs):
         decay, least = 1 / steps / epochs, 0.03 / steps
         early = max(1 / steps - epoch * decay, least)

@@ -36,6 +36,9 @@ def test_with_equal_rates_it_is_maml(make_task: MakeTask, first_order: bool, mod
     gradients = [torch.autograd.grad(a(episode), list(a.model.parameters())) for a in (ours, theirs)]
     assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-10) for a, b in zip(*gradients, strict=True))
     assert not torch.allclose(meta_sgd((0.2, 0.3), n_way or 2, first_order, mode)(episode), theirs(episode))
+    in_training = ours(episode)
+    assert torch.allclose(ours.eval()(episode), theirs.eval()(episode), rtol=1e-9)  # with inner_steps_test
+    assert not torch.allclose(ours(episode), in_training)
 
 
 def test_every_parameter_has_a_rate_of_its_own_in_the_range() -> None:

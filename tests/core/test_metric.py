@@ -56,6 +56,16 @@ def test_each_metric_has_words_and_a_place_on_the_page_and_belongs_to_one_kind_o
     assert bool(name_problem(name, 0)) is (name in OF_CLASSES)
 
 
+def test_a_class_without_queries_is_neither_the_worst_nor_part_of_the_mean() -> None:
+    """As in episodes with given queries. The predictions name it, too."""
+    y = torch.tensor([0, 0, 0, 0, 1, 1])
+    label = torch.tensor([0, 0, 0, 2, 1, 2])
+    found = torch.nn.functional.one_hot(label, 3).float()
+    assert extra_metric("worst_class", found, y) == 0.5
+    assert extra_metric("per_class", found, y) == (0.75 + 0.5) / 2
+    assert (label == y).float().mean() != (0.75 + 0.5) / 2  # nor is it the accuracy
+
+
 def test_metrics_map_over_tasks_as_over_one_after_another() -> None:
     both = torch.stack([scores(0.75), scores(0.25)])
     for name in CLASSES:

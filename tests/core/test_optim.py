@@ -40,6 +40,9 @@ def test_cosine_is_constant_within_a_period() -> None:
     cosine = Cosine(final=0.01, every=500)
     assert cosine.factor(499, 5000) == 1.0
     assert cosine.factor(500, 5000) < 1.0
+    third = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi / 3))
+    assert cosine.factor(500, 1001) == pytest.approx(third)  # the last period, of one step, counts as a whole one
+    assert cosine.factor(500, 1000) != pytest.approx(third)
     assert Constant().factor(10**9, 1) == 1.0
 
 

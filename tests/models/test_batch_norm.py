@@ -33,6 +33,15 @@ def test_a_functional_call_returns_new_statistics_and_leaves_the_module_alone() 
     assert all(torch.equal(kept[name], before[name]) for name in before)
 
 
+def test_a_batch_of_one_value_has_no_variance_to_collect() -> None:
+    """torch refuses it. A minibatch of Meta-LSTM may have one example."""
+    norm = BatchNorm(3).double()
+    norm(IMAGES[:1, :, 0, 0])
+    assert torch.allclose(norm.running_var, torch.full((3,), 0.9, dtype=torch.float64))
+    norm(IMAGES[:2, :, 0, 0])
+    assert not torch.allclose(norm.running_var, torch.full((3,), 0.81, dtype=torch.float64))
+
+
 def test_replace_stores_exactly_the_statistics_of_the_batch() -> None:
     norm = BatchNorm(3).double()
     first = call(norm, parameters_of(norm), buffers_of(norm), IMAGES, "replace")

@@ -152,6 +152,16 @@ def test_whole_number_buffers_are_not_averaged(tiny: ModuleType) -> None:
     assert step.algorithm.count.dtype == torch.int64
 
 
+def test_each_group_of_an_optimiser_keeps_its_own_learning_rate(tiny: ModuleType) -> None:
+    """As an optimiser of one's own may have, for the head, say."""
+    step = meta_step(tiny, schedule=Step(every=1, gamma=0.5), lr=0.4)
+    step.optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 0.1})
+    grouped = MetaStep(step.algorithm, step.source, step.optimizer, step.schedule, NoClip(), CPU, 5, 20, 0)
+    grouped.run(1)
+    assert [group["lr"] for group in grouped.optimizer.param_groups] == [0.2, 0.05]
+    assert grouped.lr(1) == 0.2
+
+
 def test_the_learning_rate_follows_the_schedule_from_the_optimisers_own(tiny: ModuleType) -> None:
     step = meta_step(tiny, schedule=Step(every=2, gamma=0.5), lr=0.4)
     assert [step.lr(s) for s in range(5)] == [0.4, 0.4, 0.2, 0.2, 0.1]
