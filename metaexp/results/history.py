@@ -36,7 +36,7 @@ class History(NamedTuple):
         metric: The metric of its tasks.
         validation: The metric on validation tasks.
         train_loss: The meta-loss of training tasks.
-        selected_step: The step with the best validation; None before the first.
+        best_step: The step with the best validation; None before the first.
         test: The test score; None before the test.
         after_steps: The test score after 0, 1, ... adaptation steps; empty for algorithms without steps.
         training_seconds: Step -> the time spent in training steps until then; empty for published copies, which have
@@ -47,7 +47,7 @@ class History(NamedTuple):
     metric: str
     validation: Curve
     train_loss: Curve
-    selected_step: int | None
+    best_step: int | None
     test: Score | None
     after_steps: list[Score]
     training_seconds: Mapping[float, float] = {}
@@ -76,7 +76,7 @@ def read_history(folder: Path) -> History:
             half_widths if len(half_widths) == len(validation) else None,
         ),
         train_loss=Curve([step for step, _ in loss], [value for _, value in loss]),
-        selected_step=_selected([(step, mean) for step, mean, _ in validation], metric),
+        best_step=_best_step([(step, mean) for step, mean, _ in validation], metric),
         test=scores[-1] if scores else None,
         after_steps=scores if len(scores) > 1 else [],
         training_seconds=_training_seconds(folder / TIMINGS_FILE),
@@ -84,7 +84,7 @@ def read_history(folder: Path) -> History:
     )
 
 
-def _selected(validation: Sequence[tuple[int, float]], metric: str) -> int | None:
+def _best_step(validation: Sequence[tuple[int, float]], metric: str) -> int | None:
     """The step with the best validation; of equals the earlier one."""
     if not validation:
         return None

@@ -51,8 +51,8 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
 
 
 def _selected(record: RunRecord, history: History) -> Selected | None:
-    """Whose weights are tested: after the last step, or where validation was best."""
-    step = record.selected_step if record.tests_last else history.selected_step
+    """The step whose weights are tested: the last one, or where validation was best."""
+    step = record.selected_step if record.tests_last else history.best_step
     return None if step is None else Selected(step, record.tests_last)
 
 

@@ -286,7 +286,7 @@ def test_a_runs_curves_come_from_its_files(folder: Path, record: RunRecord) -> N
     history = read_history(folder)
     assert history.metric == "accuracy"
     assert history.validation == Curve([10, 20, 30], [0.5, 0.9, 0.9], [0.01] * 3)
-    assert history.selected_step == 20, "the earlier of equals"
+    assert history.best_step == 20, "the earlier of equals"
     assert [round(score.mean, 3) for score in history.after_steps] == [0.3, 0.8, 0.9]
     assert history.test == history.after_steps[-1]
     drawn = draw_curves(folder, record)
@@ -298,7 +298,7 @@ def test_an_error_is_selected_where_it_is_smallest(tmp_path: Path) -> None:
     lines = [encode(step, {"val/mse": mean}) for step, mean in ((10, 0.5), (20, 0.3), (30, 0.4))]
     (tmp_path / METRICS_FILE).write_bytes(b"".join(lines))
     history = read_history(tmp_path)
-    assert (history.metric, history.selected_step, history.validation.ci95) == ("mse", 20, None)
+    assert (history.metric, history.best_step, history.validation.ci95) == ("mse", 20, None)
     assert history.test is None
 
 
