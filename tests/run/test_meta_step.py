@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import ClipNorm, ClipValue, Constant, NoClip, Schedule, Step
-from metaexp.core.shapes import TaskShape
-from metaexp.core.types import Examples
+from metaexp.core.shapes import Split, TaskShape
+from metaexp.core.types import Episode, Examples
+from metaexp.data.base import TaskSource
 from metaexp.machine.device import Compute
 from metaexp.run.step import MetaStep, noise_seed
 
@@ -104,6 +105,35 @@ def test_chunks_of_tasks_change_rounding_only(tiny: ModuleType, chunk: int) -> N
         assert torch.allclose(p.grad, q.grad, atol=1e-5)
     for name, t in whole.buffers.items():
         assert torch.allclose(parts.buffers[name], t, atol=1e-6), name
+
+
+class Uneven(TaskSource):
+    """Lines of which every other one has fewer queries."""
+
+    varies = True
+
+    def __init__(self, tiny: ModuleType) -> None:
+        self.sources = [tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, n_query), 0) for n_query in (4, 2)]
+
+    def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
+        return [torch.nonzero(indices % 2 == odd).flatten() for odd in (0, 1)]
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        found: Episode = self.sources[int(indices[0] % 2)].episodes(split, indices)
+        return found
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        raise NotImplementedError
+
+
+def test_losses_of_tasks_of_unequal_shapes_are_in_the_order_of_the_tasks(tiny: ModuleType) -> None:
+    even = meta_step(tiny)
+    source = Uneven(tiny)
+    step = MetaStep(even.algorithm, source, even.optimizer, Constant(), NoClip(), CPU, 5, 20, 0)
+    losses = step.run(0).losses
+    alone = [source.episodes("train", torch.tensor([i])).query.y.square().mean() for i in range(5)]
+    assert torch.allclose(losses, torch.stack(alone))
+    assert not torch.allclose(losses, torch.stack([*alone[::2], *alone[1::2]]))  # one shape after the other
 
 
 def test_a_step_does_not_depend_on_random_numbers_drawn_before(tiny: ModuleType) -> None:
