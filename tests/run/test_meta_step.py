@@ -147,9 +147,9 @@ def test_a_step_does_not_depend_on_random_numbers_drawn_before(tiny: ModuleType)
     assert not torch.equal(after(0, 3), after(0, 3, seed=1))  # the same tasks, other dropout
 
 
-def test_noise_of_neighbouring_steps_and_seeds_differs() -> None:
-    seeds = {noise_seed(seed, step) for seed in range(50) for step in range(200)}
-    assert len(seeds) == 50 * 200
+def test_noise_of_neighbouring_steps_seeds_and_ranks_differs() -> None:
+    seeds = {noise_seed(seed, step, rank) for seed in range(50) for step in range(200) for rank in range(4)}
+    assert len(seeds) == 50 * 200 * 4
     assert all(0 <= seed < 1 << 63 for seed in seeds)
 
 

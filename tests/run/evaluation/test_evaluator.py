@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from pure_tasks import Pure
 from torch import Tensor, nn
 
 from metaexp.algorithms.maml import MAML
@@ -19,6 +20,7 @@ from metaexp.core.types import Examples
 from metaexp.machine.device import Compute
 from metaexp.models.lstm import LSTM
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
+from metaexp.run.evaluation.chunks import Measure, Report, Rows
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
@@ -64,6 +66,26 @@ def test_the_chunk_changes_rounding_only(tiny: ModuleType, algorithm: Algorithm)
     for other in results[1:]:
         assert torch.allclose(results[0], other, atol=1e-6)
     assert not torch.allclose(results[0], evaluator(tiny, seed=6).evaluate(algorithm, "val", 10, nothing).per_step)
+
+
+class LastFirst:
+    """Measures the last chunk first, as one of several processes may do."""
+
+    def rows(self, measure: Measure, chunk: int, n_episodes: int, report: Report) -> Rows:
+        starts = range(0, n_episodes, chunk)
+        found = {start: measure(start) for start in reversed(starts)}
+        return [row for start in starts for row in found[start]]
+
+
+def test_noise_does_not_depend_on_which_chunk_is_measured_first(tiny: ModuleType) -> None:
+    noisy = Pure(lambda *_: torch.rand(()))
+    source = tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 6), 5)
+
+    def per_episode(chunks: LastFirst | None, seed: int = 5) -> Tensor:
+        return Evaluator(source, seed, CPU, 4, chunks=chunks).validate(noisy, 10, nothing).per_episode
+
+    assert torch.equal(per_episode(LastFirst()), per_episode(None))
+    assert not torch.equal(per_episode(None, seed=6), per_episode(None))
 
 
 def test_the_first_episodes_do_not_depend_on_how_many_there_are(tiny: ModuleType, algorithm: Algorithm) -> None:
