@@ -109,7 +109,8 @@ def _check_ours(found: Found) -> None:
     if found.kind != "run":
         open_sweep(path)
     elif os.path.lexists(path / RECORD_FILE):
-        read_record(path)
+        if not all(os.path.lexists(path / name) for name in ("config.yaml", "choices.yaml")):
+            read_record(path)  # with these, it is a run whose record may be damaged
     elif os.path.lexists(path / FROZEN_FILE):
         read_frozen(path)
 

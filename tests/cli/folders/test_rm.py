@@ -140,6 +140,21 @@ def test_what_is_refused_stays_as_it_is(
     assert files(outputs) == before
 
 
+@pytest.mark.parametrize(("whole", "is_gone"), [(True, True), (False, False)])
+def test_a_run_with_a_damaged_record_can_be_removed_where_its_configuration_tells_that_it_is_one(
+    outputs: Path, capsys: pytest.CaptureFixture[str], whole: bool, is_gone: bool
+) -> None:
+    run = outputs / "first"
+    (run / "record.json").write_text("{")
+    for name in ("config.yaml", "choices.yaml"):
+        (run / name).write_text("{}")
+    if not whole:
+        (run / "choices.yaml").unlink()
+    assert main(["rm", "--yes", str(run)]) == (0 if is_gone else 4)
+    assert run.exists() is not is_gone
+    assert ("record.json cannot be read as JSON" in capsys.readouterr().err) is not is_gone
+
+
 @pytest.mark.parametrize(
     ("path", "lock"),
     [
