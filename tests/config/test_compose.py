@@ -106,6 +106,12 @@ UNREADABLE = {
     "notes=a'b": "notes=a'b cannot be read: token recognition error at: ''b'. Quote special characters twice: ",
     "seed=0;1": "seed=0;1 cannot be read: token recognition error at: ';'. Quote special characters twice: ",
     "notes=[a]]": "notes=[a]] cannot be read: extraneous input ']' expecting <EOF>. Quote special characters twice: ",
+    "seed=interval(1)": "seed=interval(1) cannot be read: TypeError while evaluating 'interval(1)': missing a required "
+    "argument: 'end'. Values that vary are written as range(0, 5), choice(a, b), interval(0.01, 1) or ",
+    "seed=loguniform(1,2)": "seed=loguniform(1,2) cannot be read: HydraException while evaluating 'loguniform(1,2)': "
+    "Unknown function 'loguniform'. Values that vary are written as range(0, 5), ",
+    "notes=int(a)": "notes=int(a) cannot be read: ValueError while evaluating 'int(a)': invalid literal for int() with "
+    "base 10: 'a'. Quote special characters twice: ",
     "hydra.job.chdir=true": "hydra.job.chdir cannot be set: metaexp does that itself.",
     "seeed=1": "seeed is not a key of the configuration. Did you mean seed?",
     "+seeed=1": "seeed is not a key of the configuration. Did you mean seed?",
@@ -128,6 +134,13 @@ UNREADABLE = {
     "zzz=1": "zzz is not a key of the configuration. Known: seed, train, ",
     "seed=???": "seed has no value; give it one: it must be an integer >= 0.",
 }
+
+
+def test_of_many_experiments_those_with_the_given_word_are_named(composer: Composer) -> None:
+    (found,) = problems(composer, "experiment=Meta_SGD_omni")
+    assert ", such as meta_sgd_omniglot_5way_1shot, meta_sgd_omniglot_5way_5shot with Meta_SGD_omni, which " in found
+    (none,) = problems(composer, "experiment=zzz")
+    assert " names, which metaexp train --help lists." in none
 
 
 @pytest.mark.parametrize(

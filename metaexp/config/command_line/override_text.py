@@ -11,6 +11,8 @@ from metaexp.core.errors import ConfigError
 EXAMPLES = "key=value without spaces, such as algorithm=maml or train.steps=2000, and several values as seed=0,1,2"
 _MOST_SHOWN = 120
 """Characters of an override that is shown with its quotes; a longer one gets an example."""
+_FUNCTIONS = ("interval", "range", "choice", "tag", "sort", "shuffle", "glob")
+_SWEEPS = "Values that vary are written as range(0, 5), choice(a, b), interval(0.01, 1) or tag(log, interval(0.01, 1))."
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -86,6 +88,17 @@ def quote_advice(line: str) -> str:
         quoted = ",".join(f'"{part.strip()}"' for part in (inner.split(",") if is_list else [inner]))
         shown = f"{key}=[{quoted}]" if is_list else f"{key}={quoted}"
     return f"Quote special characters twice: '{shown}'."
+
+
+def function_advice(error: str) -> str:
+    """Return how values that vary are written, if the error of Hydra's grammar is about a function; else "".
+
+    Args:
+        error: Its first line, such as ``HydraException while evaluating 'loguniform(0,1)': Unknown function ...``.
+    """
+    found = re.search(r" while evaluating '(\w+)\(", error)
+    is_unknown = "Unknown function" in error
+    return f"{_SWEEPS} " if found and (is_unknown or found[1] in _FUNCTIONS) else ""
 
 
 def incomplete(line: str) -> str | None:

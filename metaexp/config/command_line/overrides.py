@@ -17,6 +17,7 @@ from metaexp.config.command_line.inner_sweeps import holds_sweep
 from metaexp.config.command_line.misnamed import format_misnamed, format_other_type
 from metaexp.config.command_line.override_text import (
     EXAMPLES,
+    function_advice,
     incomplete,
     is_of_hydra,
     packaged_key,
@@ -25,7 +26,7 @@ from metaexp.config.command_line.override_text import (
 )
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
-from metaexp.core.counted import shortened
+from metaexp.core.counted import listed, shortened
 from metaexp.core.errors import first_line, name_option
 from metaexp.core.extras import install_command
 
@@ -119,8 +120,9 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     except RecursionError:
         return f"{shown} is nested too deeply to be read."
     except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
-        why = incomplete(line)
-        return f"{shown} cannot be read: {why or first_line(error).rstrip('.')[:200] + '. ' + quote_advice(line)}"
+        said = first_line(error).rstrip(".")[:200]
+        why = incomplete(line) or f"{said}. {function_advice(said)}{quote_advice(line)}"
+        return f"{shown} cannot be read: {why}"
     if parsed.is_add() and parsed.key_or_group in _GROUPS and is_group(parsed, loader):  # Hydra's habit: +experiment=
         return parse(line.removeprefix("+"), loader)
     if holds_sweep(parsed.value()):
@@ -226,7 +228,7 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
         hint = f" Install it with: {install_command(extra)}." if extra else ""
         hint = hint or format_misnamed(loader, group, str(choice)) or format_nearest(str(choice), known)
-        return f"{group}={format_setting(choice)} is not there.{hint} Known: {_format_known(known)}."
+        return f"{group}={format_setting(choice)} is not there.{hint} Known: {_format_known(known, str(choice))}."
     return None
 
 
@@ -236,15 +238,18 @@ def _list_problem(group: str, names: Sequence[str], known: Sequence[str], loader
     given = f"{group}=[{','.join(names)}]"
     if unknown:
         hint = format_misnamed(loader, group, unknown[0]) or format_nearest(unknown[0], known)
-        return f"{given}: {unknown[0]} is not there.{hint} Known: {_format_known(known)}."
+        return f"{given}: {unknown[0]} is not there.{hint} Known: {_format_known(known, unknown[0])}."
     if len(set(names)) < len(names):
         return f"{given} names a file twice; name each once."
     return None if names else f"{given} is empty; {group}=files has only the files that every run writes."
 
 
-def _format_known(names: Sequence[str]) -> str:
+def _format_known(names: Sequence[str], given: str) -> str:
+    """The names; of many, those that have ``given`` in them, and where all are listed."""
     if len(names) > _MOST_NAMED:
-        return f"{len(names)} names, which metaexp train --help lists"
+        like = [name for name in names if given.strip() and given.strip().lower() in name]
+        some = f", such as {listed(like, 5)} with {given.strip()}" if like else ""
+        return f"{len(names)} names{some}, which metaexp train --help lists"
     return ", ".join(names) or "none"
 
 
