@@ -174,7 +174,9 @@ def check_writable(folder: Path) -> None:
     except FileNotFoundError:  # what /proc answers
         raise PermissionError(errno.EACCES, "nothing can be made there", str(at)) from None
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(at)) from None
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        size = f" for {_LEAST_ROOM / 1e6:.0f} MB, which are needed at least" if is_full else ""
+        raise OSError(error.errno, f"{error.strerror}{size}", str(at)) from None
 
 
 def check_room(folder: Path, n_bytes: int) -> None:

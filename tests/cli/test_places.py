@@ -178,6 +178,8 @@ def test_a_disk_that_takes_nothing_more_is_found_before_anything_starts(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("metaexp ")]
     assert str(tmp_path) in line
     assert os.strerror(number) in line
+    is_full = number in (errno.ENOSPC, errno.EDQUOT)
+    assert (f"{os.strerror(number)} for 1 MB, which are needed at least. Free some space." in line) is is_full
     assert list(tmp_path.iterdir()) == []
 
 
