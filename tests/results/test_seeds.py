@@ -59,6 +59,19 @@ def test_a_wide_interval_of_few_seeds_makes_nothing_easier_to_reproduce(record: 
     assert equal.kind == "reproduced"
 
 
+def test_the_episodes_count_with_the_mean_of_the_intervals_of_the_seeds(record: RunRecord) -> None:
+    def kind(*ci95: float) -> str:
+        tests = [Score("accuracy", mean, half, 600) for mean, half in zip((0.9869, 0.9871), ci95, strict=True)]
+        runs = [dataclasses.replace(run, test=test) for run, test in zip(seeds(record, 0, 0), tests, strict=True)]
+        verdict = combine_seeds(runs).verdict
+        assert verdict is not None
+        return verdict.kind
+
+    assert kind(0.001, 0.015) == kind(0.015, 0.001) == "reproduced"
+    assert kind(0.015, 0.015) == "undecided"
+    assert kind(0.001, 0.025) == "undecided"
+
+
 def test_one_shortened_or_changed_seed_makes_the_whole_so(record: RunRecord) -> None:
     full, cut = seeds(record, 0.9869, 0.9871)
     verdict = combine_seeds([full, dataclasses.replace(cut, steps=600)]).verdict
