@@ -19,7 +19,7 @@ of that kind are slower (benchmarks/task_chunk.py)."""
 _MOST_TASKS = 1024
 _CHANNELS = 64
 _COPIES_WITHOUT_NETWORK = 4
-"""How often nearest neighbour on the examples themselves keeps one: as it is, its square, and parts of products."""
+"""How often nearest neighbour on the examples themselves keeps one: as it is, with length 1, and parts of products."""
 _FLOAT_BYTES = 4
 
 
