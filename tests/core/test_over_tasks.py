@@ -44,6 +44,7 @@ def test_chunk_size_one_never_vectorises() -> None:
         return torch.tensor(episode.support.x.sum().item())
 
     assert over_tasks(refuses_vmap, batch(3), 1).shape == (3,)
+    assert over_tasks(refuses_vmap, batch(1), 4).shape == (1,)  # nor does a single task in a larger chunk
     with pytest.raises(ConfigError, match=r"calling \.item\(\) on a Tensor\. Set device\.task_chunk=1"):
         over_tasks(refuses_vmap, batch(3), None)
 

@@ -42,6 +42,17 @@ def test_an_episode_is_one_task_with_different_examples_whose_targets_stay_with_
         assert names == set(loaded.task_names[split])
 
 
+def test_of_larger_tasks_all_examples_are_drawn(tmp_path):
+    rows = [f"t{task:02d},{x},{100 * task + x}" for task in range(N_TASKS) for x in range(SIZE if task % 2 else 30)]
+    loaded = dataset().load(write(tmp_path, rows=rows), print)
+    for split in SPLITS:
+        support, query = loaded.tasks(TaskShape(0, 4, 5), seed=3).episodes(split, torch.arange(300))
+        x, y = torch.cat([support.x, query.x], 1).flatten(), torch.cat([support.y, query.y], 1).flatten()
+        drawn = set(zip((((y - x) / 100).int()).tolist(), x.int().tolist(), strict=True))
+        names = [int(name[1:]) for name in loaded.task_names[split]]
+        assert drawn == {(task, at) for task in names for at in range(SIZE if task % 2 else 30)}
+
+
 def test_fewer_shots_are_the_first_of_more_and_other_seeds_give_other_tasks(tmp_path):
     loaded = dataset().load(write(tmp_path), print)
     few, more, other = (
