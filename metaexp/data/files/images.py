@@ -33,7 +33,7 @@ _FILTERS: Final = {
 _ORIENTATION: Final = 0x0112
 """The EXIF tag; 2 to 8 are the turned and mirrored ones."""
 _MOST_PIXELS: Final = 64_000_000
-_TOO_LARGE: Final = f"{_MOST_PIXELS} at most are read. Make it smaller, or take it out."
+_TOO_LARGE: Final = f"{_MOST_PIXELS:,} at most are read. Make it smaller, or take it out."
 _SETTINGS: Final = threading.Lock()
 """Held while a setting of the whole process is changed, so that two threads do not restore each other's."""
 MOST_BYTES: Final = 64_000_000
@@ -129,14 +129,16 @@ def _decoded(content: bytes, name: str) -> Stored:
     try:
         image = _opened(content)
         if image.width * image.height > _MOST_PIXELS:
-            raise DataError(f"{name} has {image.width}x{image.height} pixels; {_TOO_LARGE}")
+            raise DataError(f"{name} has {image.width:,} x {image.height:,} pixels; {_TOO_LARGE}")
         depth = stored_depth(image, name)
         _load_whole(image)
         lower = lower_bits(_opened(content)) if depth == COLOUR else None
     except UnidentifiedImageError as error:
         raise DataError(_unreadable(name, "no known format")) from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} has far too many pixels; {_TOO_LARGE}") from error
+        counted = re.search(r"\d+", str(error))  # Pillow names their number first, and its own limit after it
+        n_pixels = f"{int(counted[0]):,}" if counted else "far too many"
+        raise DataError(f"{name} has {n_pixels} pixels; {_TOO_LARGE}") from error
     except DataError:
         raise
     except Exception as error:  # decoders raise anything on damaged files

@@ -25,9 +25,9 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("side", "message"),
     [
-        (9_000, "big.png has 9000x9000 pixels; 64000000 at most are read. Make it smaller, or take it out"),
-        (12_000, "big.png has 12000x12000 pixels; 64000000 at most are read. Make it smaller, or take it out"),
-        (30_000, "big.png has far too many pixels; 64000000 at most are read. Make it smaller, or take it out"),
+        (9_000, "big.png has 9,000 x 9,000 pixels; 64,000,000 at most are read. Make it smaller, or take it out"),
+        (12_000, "big.png has 12,000 x 12,000 pixels; 64,000,000 at most are read. Make it smaller, or take it out"),
+        (30_000, "big.png has 900,000,000 pixels; 64,000,000 at most are read. Make it smaller, or take it out"),
     ],
 )
 def test_too_many_pixels_are_refused(side: int, message: str) -> None:
