@@ -17,7 +17,7 @@ from metaexp.compare.gather import GatheredRun, LeftOut
 from metaexp.compare.learning import read_histories
 from metaexp.compare.rows import Decide, Group, RowOfRuns, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
-from metaexp.core.metric import is_hit_rate, larger_is_better
+from metaexp.core.metric import is_hit_rate, larger_is_better, least_value
 from metaexp.results.display.names import format_label
 from metaexp.results.display.wording import format_batch_norm, format_device, format_order
 from metaexp.results.history import History
@@ -196,7 +196,7 @@ def _table(item: Group, members: Sequence[RowOfRuns], decide: Decide) -> Table:
     )
     ordered = [members[index] for index in order]
     values = [np.stack([run.values for run in row.runs]) for row in ordered]
-    verdicts = compare_rows(values, larger, is_accuracy=is_hit_rate(item.metric))
+    verdicts = compare_rows(values, larger, is_hit_rate(item.metric), least_value(item.metric))
     names = _names(ordered)
     return Table(
         title=item.title,

@@ -25,6 +25,7 @@ class Facts(NamedTuple):
         words: What tables and figures call it.
         larger_is_better: Whether a larger value is better.
         is_hit_rate: Whether it is a share of queries that are right, from 0 to 1.
+        least: The least value that it can have.
         compute: For a further metric, the function that returns its value () of one task from scores (M, N) and
             classes (M,), or from outputs and targets (M, D_out).
     """
@@ -32,6 +33,7 @@ class Facts(NamedTuple):
     words: str
     larger_is_better: bool = True
     is_hit_rate: bool = False
+    least: float = 0.0
     compute: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
@@ -75,6 +77,11 @@ def larger_is_better(name: str) -> bool:
 def is_hit_rate(name: str) -> bool:
     """Whether a metric is a share of queries that are right, from 0 to 1: the accuracy, and ``top_K``."""
     return _facts(name).is_hit_rate
+
+
+def least_value(name: str) -> float:
+    """Return the least value that a metric can have: 0, or minus infinity for a metric of the user's own."""
+    return _facts(name).least
 
 
 def format_metric_name(name: str) -> str:
@@ -210,7 +217,7 @@ _KNOWN: Mapping[str, Facts] = {**_OF_TASKS, **OF_CLASSES, **OF_REGRESSION}
 
 
 def _facts(name: str) -> Facts:
-    """What is known of a metric. Larger values of the user's own count as better."""
+    """What is known of a metric. Larger values of the user's own count as better, and none is the least."""
     if top := _TOP.fullmatch(name):
         return Facts(f"top-{top[1]} accuracy", is_hit_rate=True, compute=partial(_top_k, k=int(top[1])))
-    return _KNOWN.get(name) or Facts(name.rpartition(".")[2])
+    return _KNOWN.get(name) or Facts(name.rpartition(".")[2], least=-math.inf)

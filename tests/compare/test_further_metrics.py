@@ -67,6 +67,23 @@ def test_the_page_names_the_metric(measured: Callable[..., Path], tmp_path: Path
     assert {"index.html", "rows.csv", "pairs.csv", "table.tex", "scores.png"} <= {path.name for path in out.iterdir()}
 
 
+@pytest.mark.parametrize(("mean", "spread"), [(-2.0, 0.01), (0.1, 3.0), (2.0, 0.01)])
+def test_the_interval_of_your_own_metric_is_around_its_mean_also_below_zero(
+    mean: float, spread: float, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    name = "my_code.measures.margin"
+    for seed in range(3):
+        values = (mean + spread * np.random.default_rng(seed).standard_normal(N)).tolist()
+        folder = make_run("maml", seed, n=N, metrics=[Score(name, *mean_interval(values), N)])
+        write_metrics(folder / "test_metrics.csv", {name: values})
+    (table,) = compare(gather([tmp_path / "sweep"], name).runs, [], [], numeric_part, "t", "c").tables
+    found = table.rows[0].estimate
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.mean < found.high
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+
+
 def test_a_run_without_the_metric_is_left_out_and_says_how_to_get_it(
     measured: Callable[..., Path], make_run: Callable[..., Path], tmp_path: Path
 ) -> None:

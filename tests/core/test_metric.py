@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from metaexp.core.metric import (
     format_metric_name,
     is_hit_rate,
     larger_is_better,
+    least_value,
     name_problem,
 )
 
@@ -72,3 +74,9 @@ def test_metrics_map_over_tasks_as_over_one_after_another() -> None:
         mapped = torch.func.vmap(lambda s, name=name: extra_metric(name, s, Y))(both)
         torch.testing.assert_close(mapped, torch.stack([extra_metric(name, one, Y) for one in both]))
         assert mapped[0] != mapped[1]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "mse", *CLASSES, *OF_REGRESSION])
+def test_only_a_metric_of_your_own_has_no_least_value(name: str) -> None:
+    assert least_value(name) == 0.0
+    assert least_value(f"my_code.measures.{name}") == -math.inf

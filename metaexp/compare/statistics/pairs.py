@@ -102,7 +102,7 @@ class Verdicts:
     pairs: list[Pair] = field(default_factory=list)
 
 
-def compare_rows(values: Sequence[Array], larger_is_better: bool, is_accuracy: bool) -> Verdicts:
+def compare_rows(values: Sequence[Array], larger_is_better: bool, is_accuracy: bool, least: float = 0.0) -> Verdicts:
     """Compare the rows of a table.
 
     A row is ranked by the places that it may hold (:func:`rank_places`).
@@ -110,14 +110,15 @@ def compare_rows(values: Sequence[Array], larger_is_better: bool, is_accuracy: b
     Args:
         values: For every row (S, E), the metric of S runs on the same E episodes.
         larger_is_better: The direction of the metric.
-        is_accuracy: Whether values lie between 0 and 1; otherwise they are errors, at least 0.
+        is_accuracy: Whether values lie between 0 and 1.
+        least: The least value that there can be, where ``is_accuracy`` is false.
     """
     rows = [summarise(np.asarray(value, dtype=np.float64)) for value in values]
     with np.errstate(over="ignore", invalid="ignore"):  # errors of runs that diverged
-        return _compare_rows(rows, larger_is_better, is_accuracy)
+        return _compare_rows(rows, larger_is_better, is_accuracy, least)
 
 
-def _compare_rows(rows: Sequence[Row], larger_is_better: bool, is_accuracy: bool) -> Verdicts:
+def _compare_rows(rows: Sequence[Row], larger_is_better: bool, is_accuracy: bool, least: float) -> Verdicts:
     indices = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))]
     results = [
         (estimate_difference(rows[i], rows[j], is_accuracy), p_value(rows[i], rows[j], is_accuracy)) for i, j in indices
@@ -131,16 +132,17 @@ def _compare_rows(rows: Sequence[Row], larger_is_better: bool, is_accuracy: bool
         gain = float(pairing_gain(rows[i], rows[j]))
         required = required_sample(rows[i], rows[j], LEVEL / len(known)) if is_open else None
         pairs.append(Pair(i, j, difference, p, after, gain if 0 < gain < math.inf else None, required))
-    estimates = [estimate_mean(row, is_accuracy) for row in rows]
+    estimates = [estimate_mean(row, is_accuracy, least) for row in rows]
     return Verdicts(estimates, _places(rows, pairs, larger_is_better), pairs)
 
 
-def estimate_mean(row: Row, is_accuracy: bool) -> Estimate:
+def estimate_mean(row: Row, is_accuracy: bool, least: float = 0.0) -> Estimate:
     """Return a row's mean with its 95 % interval.
 
     Args:
         row: The runs of one row.
         is_accuracy: Whether values lie in [0, 1], and so must the interval.
+        least: The least value that there can be, and so the least end of the interval.
     """
     mean, part, over_seeds = float(row.mean), _part(mean_variance(row)), row.n_runs > 1
     if not math.isfinite(mean):
@@ -150,7 +152,7 @@ def estimate_mean(row: Row, is_accuracy: bool) -> Estimate:
     margin = math.sqrt(part.squared_margin(LEVEL, row.n_episodes))
     if not part.is_known or not math.isfinite(margin):
         return Estimate(mean, None, None, over_seeds)
-    return Estimate(mean, max(0.0, mean - margin), mean + margin, over_seeds)
+    return Estimate(mean, max(least, mean - margin), mean + margin, over_seeds)
 
 
 def estimate_difference(first: Row, second: Row, is_accuracy: bool, level: float = LEVEL) -> Estimate:
@@ -161,7 +163,7 @@ def estimate_difference(first: Row, second: Row, is_accuracy: bool, level: float
     Args:
         first: A row.
         second: Another row.
-        is_accuracy: Whether values lie between 0 and 1; otherwise they are errors, at least 0.
+        is_accuracy: Whether values lie between 0 and 1.
         level: The interval holds the truth with probability 1 - ``level``.
     """
     over_seeds = min(first.n_runs, second.n_runs) > 1

@@ -180,6 +180,16 @@ def test_an_error_is_never_below_zero() -> None:
     assert estimate.low == 0.0
 
 
+@pytest.mark.parametrize("centre", [-3.0, 0.0, 3.0])
+def test_the_interval_of_a_metric_without_a_least_value_is_around_its_mean(centre: float) -> None:
+    values = centre + rows(3)[0]
+    (estimate,) = compare_rows([values], True, False, -math.inf).estimates
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.mean - estimate.low == pytest.approx(estimate.high - estimate.mean)
+    assert estimate.low < estimate.mean < estimate.high
+
+
 def test_errors_too_large_to_square_have_no_interval() -> None:
     small, large = np.abs(rows(2)[0]), 1e200 * np.abs(rows(2)[1])
     found = compare_rows([small, large], False, False)
