@@ -17,7 +17,7 @@ from metaexp.config.check import check
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_mapping, to_yaml
-from metaexp.core.disk.errors import explain_disk_errors
+from metaexp.core.disk.errors import PlaceError, explain_disk_errors
 from metaexp.core.disk.files import encode_text, read_regular, refuse_links, write_atomically
 from metaexp.core.disk.locks import RUN_LOCK, LockedError, hold_lock
 from metaexp.core.errors import RunFolderError
@@ -158,12 +158,22 @@ def create_folder(outputs: Path, name: str) -> RunFolder:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise an OSError now, before anything that takes time, if nothing can be written to ``folder``.
+    """Raise an error now, before anything that takes time, if nothing can be written to ``folder``.
 
     Args:
         folder: It need not exist yet. A small file is written to it, or to the folder that it will be made in, to see
             whether the disk has room. Nothing is left behind.
+
+    Raises:
+        PlaceError: It cannot be used.
     """
+    try:
+        _try_to_write(folder)
+    except OSError as error:
+        raise PlaceError(error.errno, error.strerror, error.filename) from None
+
+
+def _try_to_write(folder: Path) -> None:
     at = _existing_part(folder)
     if not at.is_dir():
         what = "it is a link to a folder that is not there" if at.is_symlink() else os.strerror(errno.ENOTDIR)
@@ -180,7 +190,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_room(folder: Path, n_bytes: int) -> None:
-    """Raise an OSError if a disk has too little room.
+    """Raise PlaceError if a disk has too little room.
 
     Args:
         folder: A folder on it, which need not exist yet.
@@ -190,7 +200,7 @@ def check_room(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(at).free
     if free < n_bytes:
         what = f"{free / 1e6:,.0f} MB are free, and checkpoints of this run take {n_bytes / 1e6:,.0f} MB at least"
-        raise OSError(errno.ENOSPC, what, str(at))
+        raise PlaceError(errno.ENOSPC, what, str(at))
 
 
 def _existing_part(folder: Path) -> Path:

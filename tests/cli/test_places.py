@@ -105,6 +105,7 @@ def test_a_place_that_cannot_be_written_to_is_one_line(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert place.partition("/")[0][:20] in lines[0]
+    assert "continues with" not in lines[0]  # nothing has begun
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file", "loop"]
 
 

@@ -16,8 +16,14 @@ _NOT_USABLE = {
 """Errors of files, folders and disks that a user can act on."""
 _OF_THE_DISK = {errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE}
 """Those that are never the fault of a program, even if the error names no file."""
+_NEVER_BEGUN = {errno.ENAMETOOLONG, errno.ELOOP}
+"""Those of a place in which no run, sweep or search can have begun."""
 _CONTINUE = "A run continues with resume=RUN_FOLDER, a sweep or a search with its own command, given again."
 """The same words for all, because what meets a disk does not know whether its run is a job."""
+
+
+class PlaceError(OSError):
+    """A place that was tried before anything was written to it, and that cannot be used."""
 
 
 @contextmanager
@@ -34,6 +40,8 @@ def explain_disk_errors() -> Iterator[None]:
 
 def explain_disk_error(error: OSError) -> MachineError | None:
     """Return an error that a user can act on in place of ``error``; None if it may be a fault of the program."""
+    if isinstance(error, PlaceError) or (error.errno in _NEVER_BEGUN and error.filename):
+        return _explain_place(error)
     if error.errno in _NO_SPACE:
         where = f" at {error.filename}" if error.filename else ""
         return MachineError(
@@ -47,6 +55,17 @@ def explain_disk_error(error: OSError) -> MachineError | None:
             f"{_CONTINUE}"
         )
     return None
+
+
+def _explain_place(error: OSError) -> MachineError:
+    """Say it of a place where nothing has begun, so that there is nothing to continue."""
+    is_full = error.errno in _NO_SPACE
+    what = f"the disk is full at {error.filename}" if is_full else f"{error.filename} cannot be used"
+    how = "Free some space. Then" if is_full else "Fix it and"
+    return MachineError(
+        f"{what}: {error.strerror}. {how} give the same command again, or choose another place (for a run: "
+        "paths.outputs=FOLDER)."
+    )
 
 
 def is_disks_fault(error: BaseException) -> bool:

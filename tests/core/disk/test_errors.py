@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
-from metaexp.core.disk.errors import explain_disk_errors, is_disks_fault
+from metaexp.core.disk.errors import PlaceError, explain_disk_errors, is_disks_fault
 from metaexp.core.errors import DataError, MachineError, RunFolderError
 
 OLD = Path(__file__).resolve().parents[2] / "old_runs" / "completed"
@@ -44,6 +44,20 @@ def test_errors_of_a_disk_say_what_to_do(error: OSError, said: str) -> None:
         raise error
     assert str(raised.value).startswith(said)
     assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize("number", [errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.ENOTTY])
+def test_of_a_place_where_nothing_has_begun_nothing_is_said_to_continue(number: int) -> None:
+    with pytest.raises(MachineError) as tried, explain_disk_errors():
+        raise PlaceError(number, "text", "outputs")
+    assert "outputs" in str(tried.value)
+    assert "(for a run: paths.outputs=FOLDER)." in str(tried.value)
+    assert "continues with" not in str(tried.value)
+
+
+def test_of_a_file_of_a_run_it_is_said_how_the_run_continues() -> None:
+    with pytest.raises(MachineError, match="A run continues with resume=RUN_FOLDER"), explain_disk_errors():
+        raise OSError(errno.EROFS, "text", "outputs/run/metrics.jsonl")
 
 
 def test_an_error_that_may_be_a_fault_of_the_program_stays_what_it_is() -> None:
