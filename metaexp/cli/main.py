@@ -135,12 +135,24 @@ def _run(given: list[str], ranks: Ranks | None = None) -> int:
         print_text(f"metaexp {metaexp.__version__}")
         return 0
     name, *rest = given
+    _refuse_empty(rest)
     if name in VERBS and VERBS[name].is_slow and not _SHOWN & set(rest) and (ranks is None or ranks.rank == 0):
         print_phase("reading the configuration")  # within a tenth of a second, before Hydra and torch are imported
     if ranks is None:
         return _function(given)(rest)
     function = ranks.run(lambda: _function(given, is_shared=True))
     return function(rest, ranks)
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """Refuse an empty word or option: as a path it would be the current folder, which nobody has named."""
+    for word, before in zip(words, ["", *words], strict=False):
+        option, is_given, value = word.partition("=") if word.startswith("--") else (before, True, word)
+        if is_given and not value.strip() and option not in ("--title", "--complete"):
+            what = f"{option}= has no value" if word else "a word after the verb is empty"
+            raise ConfigError(
+                f"{what}. Give what belongs there, or leave it out. A variable of the shell that is not set is empty."
+            )
 
 
 def _accept_any_text() -> None:

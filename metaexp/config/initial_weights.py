@@ -48,6 +48,8 @@ def with_weights(spec: ClassSpec, is_new: bool) -> tuple[ClassSpec, list[str]]:
             f"model.{name} has no effect without model.weights=FILE_OR_RUN. Give it, or remove it." for name in extra
         ]
         return replace(spec, options={}), problems
+    if not place.strip():
+        return spec, [f"model.weights= names no file. {_WHAT} To begin without weights, leave it out."]
     if isinstance(digest, str) and not _SHA256.fullmatch(digest):
         return spec, [f"model.weights_sha256={digest} must be 64 hexadecimal digits (0-9, a-f)."]
     path = Path(place).expanduser().absolute()

@@ -366,6 +366,8 @@ def test_a_resumed_run_takes_no_other_settings(here: Path, capsys: pytest.Captur
     assert main(["train", "resume=somewhere"]) == 4
     assert main(["train", "resume="]) == 2  # as from a shell variable that is not set
     assert "resume= names no run folder" in capsys.readouterr().err
+    assert main(["train", "resume=''", "train.steps=9"]) == 2
+    assert "resume= names no run folder" in capsys.readouterr().err
 
 
 def test_an_algorithm_of_ones_own_is_trained_once_its_package_is_trusted(here: Path, no_figures: None) -> None:

@@ -208,6 +208,8 @@ def _hydra_problem(override: Override, line: str) -> str | None:
 def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     group, choice = override.key_or_group, override.value()
     known = loader.get_group_options(group)
+    if choice == "":
+        return f"{override.input_line} names no file of the group {group}. Known: {_format_known(known, '')}."
     if group in _SEVERAL and isinstance(choice, list):
         return _list_problem(group, [format_setting(name) for name in choice], known, loader)
     other = "" if _changes_nothing(override) else format_other_type(override, known)

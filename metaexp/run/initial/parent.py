@@ -173,6 +173,11 @@ def _folder(lines: Sequence[str]) -> Path:
     value = lines[0].partition("=")[2]
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
+    if not value.strip():
+        raise ConfigError(
+            f"{FROM}= names no run folder. Give that of the run to continue: metaexp train {FROM}=outputs/RUN "
+            "train.steps=N."
+        )
     path = Path(value).expanduser()
     if "," in value and not path.exists():
         raise ConfigError(f"{lines[0]} holds several values; add -m to continue each of them.")

@@ -28,6 +28,8 @@ def resumed_folder(overrides: Sequence[str], is_many: bool = False) -> Path:
         RunFolderError: There is no run in the folder.
     """
     folders = [line.partition("=")[2] for line in overrides if key_of(line) == "resume"]
+    if not all(folder.strip("'\" ") for folder in folders):
+        raise ConfigError("resume= names no run folder. Give the folder of the run: metaexp train resume=outputs/RUN.")
     if len(overrides) > 1 or is_many:
         others = [line for line in overrides if key_of(line) != "resume"]
         instead = shlex.join(["metaexp", "train", f"from={folders[0]}", *(others or ["train.steps=N"])])
@@ -36,6 +38,4 @@ def resumed_folder(overrides: Sequence[str], is_many: bool = False) -> Path:
             f"a resumed run continues with its own configuration; remove {' '.join(others) or '-m'}. "
             + (f"To train for longer: {instead}" if longer else "To continue with other settings, start a new run.")
         )
-    if not folders[0]:
-        raise ConfigError("resume= names no run folder. Give the folder of the run: metaexp train resume=outputs/RUN.")
     return existing(Path(folders[0]).expanduser()).path
