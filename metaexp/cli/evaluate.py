@@ -151,7 +151,7 @@ def _evaluate_all(places: Sequence[Path], changes: Sequence[list[str]], options:
     if found:
         console.print(format_evaluations([kept.evaluation for kept in found]))
     again = step("which is better on each task", "compare", *places, "--evaluations")
-    console.print(format_next([again] if found else []), soft_wrap=True)
+    console.print(format_next([again] if any(kept.path for kept in found) else []), soft_wrap=True)
     return ExitCode.JOBS_FAILED if failed else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import metaexp as mx
 from metaexp.cli.main import main
+from metaexp.core.disk.files import make_folder
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=20", "dataset.val_classes=10",
@@ -57,6 +59,22 @@ def test_each_run_of_a_folder_is_tested_with_each_combination(runs: Path, capsys
     assert not (runs / "cut" / "evaluations").exists()  # it was not completed
     assert "12 of 12: runs/small task.n_way=5 task.k_shot=4" in out
     assert "  metaexp compare runs --evaluations  # which is better on each task" in out
+
+
+@pytest.mark.parametrize("which", [{"seed0", "seed1", "small"}, {"seed1"}])
+def test_tests_that_could_not_be_kept_are_not_proposed_to_compare(
+    which: set[str], runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path) -> None:
+        if path.parent.name in which:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        make_folder(path)
+
+    monkeypatch.setattr("metaexp.run.evaluation.evaluate.make_folder", full)
+    assert main(["evaluate", str(runs), "eval.episodes=3"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("No space left on device") == len(which)
+    assert ("--evaluations" in captured.out) == (len(which) == 1)
 
 
 def test_a_removed_job_of_a_sweep_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
