@@ -122,12 +122,18 @@ def cached(
 
 def _format_no_folder(folder: Path) -> str:
     """Why :func:`cache_folder` found no folder, and what to do."""
-    reasons = [f"{place}: {_obstacle(place)}" for place in (folder, user_cache())]
+    home = user_cache()
+    reasons = [f"{folder}: {_obstacle(folder)}", f"{home}: {_obstacle(home, is_made=True)}"]
     return f"no folder for it can be written ({'; '.join(reasons)}). Set XDG_CACHE_HOME to a folder that can be"
 
 
-def _obstacle(folder: Path) -> str:
-    """Why no file can be written to a folder; what the system says, if it says anything."""
+def _obstacle(folder: Path, is_made: bool = False) -> str:
+    """Why no file can be written to a folder; what the system says, if it says anything.
+
+    Args:
+        folder: The folder.
+        is_made: Whether it is made where it is missing. Then the nearest folder above it that is there decides.
+    """
     try:
         if not folder.is_dir():
             folder.stat()
@@ -136,7 +142,7 @@ def _obstacle(folder: Path) -> str:
         file.touch(exist_ok=False)
         file.unlink()
     except FileNotFoundError:
-        return _obstacle(folder.parent) if folder == user_cache() else "there is no such folder"
+        return _obstacle(folder.parent, is_made) if is_made else "there is no such folder"
     except OSError as error:
         return error.strerror or str(error)
     return "it is write-protected"

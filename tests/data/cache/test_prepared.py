@@ -130,6 +130,27 @@ def test_the_reason_why_no_cache_folder_can_be_written_is_named(tmp_path, monkey
     assert f"({tmp_path / 'absent'}: there is no such folder; {home / 'metaexp'}: {reason})" in lines[0]
 
 
+@pytest.mark.parametrize("missing", ["", "cache", "a/b/cache"])
+def test_a_home_that_may_not_be_written_is_the_reason_also_where_the_cache_folder_is_missing(
+    tmp_path, monkeypatch, missing
+):
+    home, lines = tmp_path / "home", []
+    home.mkdir()
+    cache = home / missing
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setattr("metaexp.data.cache.place._made", lambda _: None)
+    touch = Path.touch
+
+    def refuse(path, *args, **kwargs):
+        if path.parent == home:
+            raise PermissionError(13, "Permission denied")
+        touch(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    cached("tiny", {}, tmp_path / "absent", Build(), lines.append)
+    assert f"({tmp_path / 'absent'}: there is no such folder; {cache / 'metaexp'}: Permission denied)" in lines[0]
+
+
 def test_a_full_disk_costs_the_cache_and_not_the_data(data, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
