@@ -35,6 +35,8 @@ def apply_clip(clip: Clip, algorithm: nn.Module) -> None:
 class Update:
     """Takes the steps of an optimiser, and warns if the first one with a learning rate changes no weight.
 
+    Warns before any step where every learning rate is 0, which no schedule changes.
+
     Args:
         optimizer: Its learning rates are set before each step.
         parameters: What it trains.
@@ -45,6 +47,7 @@ class Update:
         self.optimizer = optimizer
         self.parameters = parameters
         self.clip = clip
+        _warn_of_no_rate(optimizer)
         self._is_checked = any(parameter.is_meta for parameter in parameters)  # these have no numbers
 
     def take(self, norm: Tensor) -> None:
@@ -67,3 +70,13 @@ class Update:
                 "0 or None, or the learning rate is too small for float32.",
                 type(self.optimizer).__name__, max(rates), type(self.clip).__name__, float(norm),
             )  # fmt: skip
+
+
+def _warn_of_no_rate(optimizer: torch.optim.Optimizer) -> None:
+    """Warn of a learning rate of 0. An optimiser of own code may compute its rate by itself."""
+    is_of_torch = type(optimizer).__module__.startswith("torch.optim.")
+    if is_of_torch and not any(float(group["lr"]) for group in optimizer.param_groups):
+        log.warning(
+            "optimizer.lr=0: no step of training changes a weight, whatever the schedule, and the test measures the "
+            "initial weights. If that is meant, train.steps=0 is quicker; else set optimizer.lr."
+        )

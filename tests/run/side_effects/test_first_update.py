@@ -182,3 +182,19 @@ def test_a_clip_may_return_nothing_or_the_norm() -> None:
     apply_clip(NoClip(), layer)
     assert layer.bias.grad is not None
     assert abs(layer.bias.grad.item()) < 1.0
+
+
+class OwnRate(torch.optim.SGD):
+    """It may compute its learning rate by itself."""
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, OwnRate])
+@pytest.mark.parametrize("rates", [(0.0, 0.0), (0.0, 0.1)])
+def test_a_learning_rate_of_0_is_warned_of_before_the_first_step(
+    kind: type[torch.optim.SGD], rates: tuple[float, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    parameters = [nn.Parameter(torch.ones(2)) for _ in rates]
+    groups = [{"params": [one], "lr": rate} for one, rate in zip(parameters, rates, strict=True)]
+    Update(kind(groups, lr=0.1), parameters, NoClip())
+    is_warned = "optimizer.lr=0: no step of training changes a weight" in caplog.text
+    assert is_warned is (kind is not OwnRate and rates == (0.0, 0.0))
