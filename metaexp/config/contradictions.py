@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from metaexp.config.changed_data import changes_of
 from metaexp.config.classes.make import make
 from metaexp.config.classes.network import takes_network
+from metaexp.config.classes.optimizers import optimizer_problems
 from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.classes.targets import find_function
 from metaexp.config.classes.values import format_setting
@@ -77,7 +78,7 @@ def contradictions(
     if sound >= {"train", "eval"} and purpose.needs_training:
         found += _validation_problems(data if purpose.needs_tasks else None, values["train"], values["eval"])
     if "optimizer" in sound:
-        found += _optimizer_problems(values["optimizer"].arguments)
+        found += optimizer_problems(values["optimizer"], purpose.is_new)
     if "device" in sound:
         found += _device_problems(values["device"])
     if "tracker" in sound and purpose.needs_training:
@@ -245,18 +246,6 @@ def _size_problems(values: Mapping[str, Any], train: TaskShape, test: TaskShape)
             f"train.eval_episodes={values['train']['eval_episodes']} is too many; at most {_MOST_EPISODES:,}. Lower it."
         )
     return found
-
-
-def _optimizer_problems(arguments: Mapping[str, Any]) -> list[str]:
-    """Find arguments that torch's constructors refuse together, though each is fine."""
-    if not arguments.get("nesterov") or "momentum" not in arguments:
-        return []
-    if arguments["momentum"] > 0 and arguments.get("dampening", 0) == 0:
-        return []
-    return [
-        "optimizer.nesterov=true needs momentum and no dampening. Set optimizer.momentum=0.9, say, and "
-        "optimizer.dampening=0, or optimizer.nesterov=false."
-    ]
 
 
 def _device_problems(device: Mapping[str, Any]) -> list[str]:

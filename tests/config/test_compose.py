@@ -516,6 +516,11 @@ def test_nesterov_needs_momentum_and_no_dampening(composer: Composer) -> None:
     assert settings(composer, *given, "optimizer.momentum=0.9", "optimizer.dampening=0").optimizer.arguments["nesterov"]
 
 
+def test_momentum_that_never_fades_is_refused_with_the_other_problems(composer: Composer) -> None:
+    found = problems(composer, "optimizer=sgd", "optimizer.momentum=2", "seed=-1")
+    assert [problem.partition(" must")[0] for problem in found] == ["seed=-1", "optimizer.momentum=2.0"]
+
+
 def test_an_empty_mapping_may_stand_where_the_files_have_one_or_nothing(composer: Composer) -> None:
     of_torch = ["dataset=torch", "dataset.target=torchvision.datasets.MNIST", "dataset.arguments={}"]
     with pytest.raises(ConfigError) as caught:  # of the class, not of the mapping
