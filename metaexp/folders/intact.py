@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from metaexp.core.errors import RunFolderError, first_line
+from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.terminal_text import plain
 from metaexp.folders.state import RunState
 from metaexp.run.folder import existing
-from metaexp.run.integrity import check_run_files
+from metaexp.run.integrity import check_run_files, checked_metrics
 
 
 def problem_of_settings(folder: Path) -> str:
@@ -39,6 +40,23 @@ def problem_of_test(folder: Path, state: RunState) -> str:
     if problem := problem_of_settings(folder) or _problem_of_files(folder, state):
         return problem
     return "" if has_weights(folder) else f"{folder / 'checkpoints'} has no weights."
+
+
+def problem_of_metrics(folder: Path, state: RunState) -> str:
+    """Return what the metrics of a run with a record have lost; "" if nothing, or if it is running.
+
+    Args:
+        folder: The run folder.
+        state: How far the run is.
+    """
+    if state.record is None or state.state == "running":
+        return ""
+    path = folder / METRICS_FILE
+    try:
+        is_empty = not checked_metrics(folder) and path.exists() and state.record.steps > 0
+    except (RunFolderError, OSError) as error:
+        return first_line(error)
+    return f"{path} is empty, and the run wrote lines to it. Restore it." if is_empty else ""
 
 
 def format_changed(folder: Path, state: RunState) -> str:

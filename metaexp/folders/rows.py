@@ -88,16 +88,22 @@ def run_row(found: Found, state: RunState | None = None) -> Row:
             "when": _format_time(record.finished or record.started),
         }  # fmt: skip
     elif job is not None:
-        task = _task(job.config)
-        facts |= {
-            "name": job.name, "group": job.group, "seed": job.config.get("seed"), "steps": 0,
-            "algorithm": job.choices.get("algorithm"), "dataset": job.choices.get("dataset"),
-            "model": job.choices.get("model"), "n_way": task and task.n_way, "k_shot": task and task.k_shot,
-        }  # fmt: skip
+        facts |= {"name": job.name, "group": job.group, "steps": 0, **_facts_of_settings(job.config, job.choices)}
+    elif state.settings is not None:
+        facts |= {"steps": steps_done(found.path, None), **_facts_of_settings(*state.settings)}
     facts["when"] = facts["when"] or _format_change_time(found.path)
     return Row(
         found, state.state, facts, state.config, _format_result(state, facts["steps"]), _format_what(facts), state.error
     )
+
+
+def _facts_of_settings(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
+    """What a run without a record is, by its configuration and the chosen files."""
+    task = _task(config)
+    return {
+        "seed": config.get("seed"), "n_way": task and task.n_way, "k_shot": task and task.k_shot,
+        **{group: choices.get(group) for group in ("algorithm", "dataset", "model")},
+    }  # fmt: skip
 
 
 def owner_row(found: Found) -> Row:

@@ -19,7 +19,7 @@ from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.nested import values_by_key
 from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of, size_of
-from metaexp.folders.intact import format_changed, has_weights, problem_of_settings, problem_of_test
+from metaexp.folders.intact import format_changed, has_weights, problem_of_metrics, problem_of_settings, problem_of_test
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import format_reason, owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run, steps_done
@@ -102,7 +102,9 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
     parts += _format_settings(found.path, state, config_dir)
     parts += _format_files(found.path, row.facts["size"])
     next_steps = _next(found, state)
-    if next_steps and changed:
+    metrics = problem_of_metrics(found.path, state)
+    parts += [f"measurements: {format_reason(metrics)}"] if metrics else []
+    if next_steps and (changed or (metrics and found.owner is None and state.state in ("stopped", "failed"))):
         next_steps = []
     elif next_steps and _needs_settings(found, state) and (problem := problem_of_settings(found.path)):
         next_steps = []

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from metaexp.config.yaml_files import read_mapping
 from metaexp.core.disk.locks import RUN_LOCK, is_file_locked
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
@@ -29,6 +30,7 @@ class RunState(NamedTuple):
             be read.
         record: The record; None before it is written, or if it is damaged.
         job: The frozen job, read only if there is no record.
+        settings: The configuration and the chosen files of a run that has neither; None if they cannot be read.
         error: Why it failed, or which file is damaged.
     """
 
@@ -36,12 +38,15 @@ class RunState(NamedTuple):
     record: RunRecord | None = None
     job: FrozenJob | None = None
     error: str | None = None
+    settings: tuple[dict[str, Any], dict[str, str]] | None = None
 
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration; empty if no file has it."""
         source = self.record or self.job
-        return {} if source is None else source.config
+        if source is None:
+            return self.settings[0] if self.settings else {}
+        return source.config
 
 
 _OF_RECORD: dict[str, State] = {
@@ -101,7 +106,18 @@ def _read_single(found: Found) -> RunState:
     state: State = "stopped" if record is None else _OF_RECORD[record.status]
     if state in ("stopped", "failed") and is_in_use(found.path):
         state = "running"
-    return RunState(state, record, error=record.error if record is not None and state == "failed" else None)
+    if record is None:
+        return RunState(state, settings=_settings(found.path))
+    return RunState(state, record, error=record.error if state == "failed" else None)
+
+
+def _settings(folder: Path) -> tuple[dict[str, Any], dict[str, str]] | None:
+    """What a run without a record was to do. A run that was killed at once has no record, and one can be lost."""
+    try:
+        config, choices = read_mapping(folder / "config.yaml"), read_mapping(folder / "choices.yaml")
+    except (RunFolderError, OSError):
+        return None
+    return config, {group: str(name) for group, name in choices.items()}
 
 
 def _read_job(found: Found) -> RunState:
