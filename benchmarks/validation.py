@@ -60,7 +60,7 @@ def bare_chunks(setup: TrainingSetup, n: int) -> list[Episode]:
     """The first ``n`` validation tasks, in the chunks of a validation."""
     evaluator = setup.evaluator
     starts = range(0, n, evaluator.chunk)
-    ranges = [torch.arange(start, min(start + evaluator.chunk, n), device=setup.compute.device) for start in starts]
+    ranges = [torch.arange(start, min(start + evaluator.chunk, n), device=setup.compute.tasks_on) for start in starts]
     return [evaluator.source.episodes("val", indices) for indices in ranges]
 
 

@@ -64,6 +64,16 @@ class Compute:
     runs_together: int = 1
     processor: str | None = None
 
+    @property
+    def is_apple(self) -> bool:
+        """Whether the device is an Apple GPU."""
+        return self.device.type == "mps"
+
+    @property
+    def tasks_on(self) -> torch.device:
+        """Where tasks are made. Whether an Apple GPU computes with 64-bit integers exactly is not known."""
+        return torch.device("cpu") if self.is_apple else self.device
+
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which losses are computed: mixed precision under bf16, nothing otherwise."""
         if self.precision != "bf16":
@@ -77,14 +87,14 @@ class Compute:
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        elif self.device.type == "mps":
+        elif self.is_apple:
             torch.mps.manual_seed(seed)
 
     def wait(self) -> None:
         """Wait until the device has finished all its work, so that a clock can be read."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
+        elif self.is_apple:
             torch.mps.synchronize()
 
     def peak_memory(self) -> int | None:

@@ -17,6 +17,7 @@ from metaexp.core.shapes import trains_on_batches
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
 from metaexp.data.classification.own_examples import load_and_warn
+from metaexp.data.mapped.moved_tasks import moved
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
@@ -108,8 +109,9 @@ def build(
     shape, n_episodes = settings.task.shape, settings.train.eval_episodes
     val_in_train = says_val_in_train(settings.dataset)
     check_episodes(
-        dataset, settings.dataset_name, shape, settings.eval.seed, compute.device, n_episodes, val_in_train=val_in_train
-    )
+        dataset, settings.dataset_name, shape, settings.eval.seed, compute.tasks_on, n_episodes,
+        val_in_train=val_in_train,
+    )  # fmt: skip
     if begins and not settings.is_stand_in:  # images that are made up may be the same in several datasets
         name, is_tested = settings.dataset_name, settings.eval.test
         check_new_classes(dataset, name, is_tested=is_tested, val_in_train=val_in_train, progress=progress)
@@ -119,20 +121,19 @@ def build(
     taken = load_initial(model, file, settings.model.options.get("weights_partial", False)) if model and file else None
     algorithm = build_algorithm(settings, interface, model, begins=draws_weights).to(compute.device)
     parameters = {name: p for name, p in algorithm.named_parameters() if p.requires_grad}
-    batch = settings.train.meta_batch_size
     on_batches = bool(parameters) and trains_on_batches(cls.training_tasks, settings.train.shape.n_way)
     given = dataset
     if not settings.augment.changes:
         given = with_features(dataset, algorithm, settings.paths.data, compute.device, progress)
-    tasks = given.batches(batch, settings.seed) if on_batches else given.tasks(settings.train.shape, settings.seed)
+    train_source, others = _tasks(settings, given, compute, batches=on_batches)
     with refuse_changed_settings("the optimizer, the schedule or the clip"):
         return Parts(
             algorithm=algorithm,
             interface=interface,
             dataset=dataset,
-            train_source=augmented(tasks, dataset, settings.augment, settings.seed),
-            eval_source=SealedSource(given.tasks(settings.task.shape, settings.eval.seed)),
-            tasks_per_step=1 if on_batches else batch,
+            train_source=train_source,
+            eval_source=SealedSource(others),
+            tasks_per_step=1 if on_batches else settings.train.meta_batch_size,
             optimizer=make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
             schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
             clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
@@ -140,6 +141,15 @@ def build(
             initial_weights=taken,
             trained_before=trained_before,
         )
+
+
+def _tasks(settings: Settings, data: MetaDataset, compute: Compute, *, batches: bool) -> tuple[TaskSource, TaskSource]:
+    """The tasks or batches of training, and the tasks of validation and test, on the device."""
+    train, made_on = settings.train, compute.tasks_on
+    tasks = data.batches(train.meta_batch_size, settings.seed) if batches else data.tasks(train.shape, settings.seed)
+    tasks = augmented(tasks, data, settings.augment, settings.seed)
+    others = data.tasks(settings.task.shape, settings.eval.seed)
+    return moved(tasks, made_on, compute.device), moved(others, made_on, compute.device)
 
 
 def says_val_in_train(dataset: ClassSpec) -> bool:
@@ -152,7 +162,7 @@ def says_val_in_train(dataset: ClassSpec) -> bool:
 
 
 def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:
-    """Load the dataset into the memory of the device.
+    """Load the dataset into the memory of the device that makes tasks.
 
     Args:
         settings: The checked configuration.
@@ -160,7 +170,7 @@ def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> Me
         progress: Takes lines about what is done meanwhile.
     """
     with use_placement(settings.device.examples):
-        return load_examples(settings, progress).to(compute.device)
+        return load_examples(settings, progress).to(compute.tasks_on)
 
 
 def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
@@ -272,24 +282,19 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
     """
     if parts.optimizer is None or settings.train.steps == 0:
         return None
-    tasks = len(ranks.share(parts.tasks_per_step))
+    tasks, steps, few = len(ranks.share(parts.tasks_per_step)), settings.train.steps, settings.train.n_tasks
+    makes_ahead = compute.tasks_on.type == "cpu" and ranks.size == 1  # the tasks of a rank do not follow each other
     chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, parts.algorithm, compute, tasks)
     return MetaStep(
         parts.algorithm,
-        _made_ahead(settings, parts) if compute.device.type == "cpu" and ranks.size == 1 else parts.train_source,
+        TasksAhead(parts.train_source, steps * tasks, few) if makes_ahead else parts.train_source,
         parts.optimizer,
         parts.schedule,
         parts.clip,
         replace(compute, task_chunk=chunk),
         parts.tasks_per_step,
-        settings.train.steps,
+        steps,
         settings.seed,
         ranks,
-        settings.train.n_tasks,
+        few,
     )
-
-
-def _made_ahead(settings: Settings, parts: Parts) -> TasksAhead:
-    """The training tasks, made for several steps at once. Not for ranks, whose tasks do not follow each other."""
-    n_tasks = settings.train.steps * parts.tasks_per_step
-    return TasksAhead(parts.train_source, min(n_tasks, settings.train.n_tasks or n_tasks))

@@ -16,6 +16,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
+from metaexp.data.mapped.moved_tasks import moved
 from metaexp.machine.device import Compute
 from metaexp.results.figures.episodes import AdaptedEpisode, adapted_episodes
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
@@ -163,8 +164,10 @@ def _states(subject: Subject, support: Examples, x: Tensor) -> dict[int, Tensor]
 
 def _test_tasks(subject: Subject, count: int, shape: TaskShape) -> Iterator[Episode]:
     """Test tasks 0 ... count - 1. Other shapes than the protocol's are other tasks of the same split."""
-    indices = torch.arange(count, device=subject.compute.device)
-    source = subject.parts.dataset.tasks(shape, subject.settings.eval.seed)
+    compute = subject.compute
+    indices = torch.arange(count, device=compute.tasks_on)
+    made = subject.parts.dataset.tasks(shape, subject.settings.eval.seed)
+    source = moved(made, compute.tasks_on, compute.device)
     if source.varies:
         return (one_task(source.episodes("test", indices[i : i + 1]), 0) for i in range(count))
     episodes = source.episodes("test", indices)

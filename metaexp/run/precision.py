@@ -1,16 +1,23 @@
-"""Checks that a lower precision keeps the meta-gradient right, on the run's own tasks before it starts."""
+"""Checks before a run, on its own tasks, that a lower precision or an Apple GPU keeps the meta-gradient right."""
 
 from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from metaexp.core.errors import ConfigError, first_line
+from metaexp.core.errors import ConfigError, MachineError, first_line
+from metaexp.core.types import Episode, map_tensors
 from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import use_float32
 from metaexp.run.side_effects.buffers import set_progress
 from metaexp.run.state import copy_weights, gradients_of, load_weights
 from metaexp.run.step import MetaStep
+
+log = logging.getLogger(__name__)
 
 LEAST_COSINE = 0.99
 """The least cosine of the meta-gradients in the chosen precision and in float32: 8 degrees apart."""
@@ -23,32 +30,52 @@ batch norm is nothing but rounding: up to 2e-4 of the whole in bf16."""
 _TASKS = 16
 
 
-def check_precision(step: MetaStep, at: int) -> None:
-    """Compare the meta-gradient in the chosen precision with float32. The algorithm is not changed.
+def check_gradient(step: MetaStep, at: int) -> None:
+    """Compare the meta-gradient of a lower precision with float32, and that of an Apple GPU with the CPU.
 
-    A second-order gradient passes through several rounded gradients. How much of it survives depends on the
-    algorithm, its inner steps and its inner learning rate, so it is measured.
+    The algorithm is not changed.
 
     Args:
         step: What makes the gradients.
         at: The step whose tasks are used.
 
     Raises:
-        ConfigError: The cosine with float32 is below :data:`LEAST_COSINE`, the gradient of a parameter differs by more
-            than :data:`MOST_DIFFERENCE`, or an operation does not exist in that precision.
+        ConfigError: The precision does not keep the gradient: its cosine with float32 is below :data:`LEAST_COSINE`,
+            the gradient of a parameter differs by more than :data:`MOST_DIFFERENCE`, or an operation does not exist in
+            that precision.
+        MachineError: The GPU does not have the gradient of the CPU, by the same limits, or lacks an operation.
     """
     compute = step.compute
-    if compute.precision == "float32":
+    has_low_precision = compute.precision != "float32"
+    if not has_low_precision and not compute.is_apple:
         return
     weights = copy_weights(step.algorithm)
     set_progress(step.algorithm, at, step.total_steps)
     try:
+        if compute.is_apple:
+            _check_device(step, at)
+            load_weights(step.algorithm, weights)  # every gradient begins with the same buffers
+        if has_low_precision:
+            _check_precision(step, at, weights)
+    finally:
+        load_weights(step.algorithm, weights)
+        step.optimizer.zero_grad()
+
+
+def _check_precision(step: MetaStep, at: int, weights: dict[str, Tensor]) -> None:
+    """Compare with float32 on the same device.
+
+    A second-order gradient passes through several rounded gradients. How much of it survives depends on the
+    algorithm, its inner steps and its inner learning rate, so it is measured.
+    """
+    compute, episodes = step.compute, _episodes(step, at)
+    try:
         with use_float32(compute) as exact:
             step.compute = exact
-            reference = _gradient(step, at)
+            reference = _gradient(step, episodes, at)
         step.compute = compute
-        load_weights(step.algorithm, weights)  # both begin with the same buffers
-        rounded = _gradient(step, at)
+        load_weights(step.algorithm, weights)
+        rounded = _gradient(step, episodes, at)
     except RuntimeError as error:
         raise ConfigError(
             f"device.precision={compute.precision} cannot be used here ({first_line(error)}). "
@@ -56,34 +83,80 @@ def check_precision(step: MetaStep, at: int) -> None:
         ) from error
     finally:
         step.compute = compute
-        load_weights(step.algorithm, weights)
-        step.optimizer.zero_grad()
-    if why := _what_is_lost(rounded, reference):
+    if why := _what_is_lost(rounded, reference, "float32"):
         raise ConfigError(
             f"device.precision={compute.precision} does not keep the meta-gradient of this run: {why}, over "
-            f"{min(_TASKS, step.tasks)} tasks. Set device.precision=float32."
+            f"{len(episodes.query.x)} tasks. Set device.precision=float32."
         )
 
 
-def _what_is_lost(rounded: dict[str, Tensor], reference: dict[str, Tensor]) -> str:
-    """Say how a gradient is not that in float32; empty where it is."""
-    found, exact = (torch.cat([g.flatten() for g in side.values()]) for side in (rounded, reference))
+def _check_device(step: MetaStep, at: int) -> None:
+    """Compare with the CPU, both in float32, unless random numbers are drawn: those of two devices differ."""
+    episodes = _episodes(step, at)
+    try:
+        reference = _on_cpu(step, episodes, at)
+    except Exception as error:  # code of users that cannot be copied, or fails; training will say so
+        log.debug("the meta-gradient was not computed on the CPU: %s: %s", type(error).__name__, error)
+        return
+    if reference is None:
+        return
+    compute = step.compute
+    try:
+        with use_float32(compute) as exact:
+            step.compute = exact
+            found = _gradient(step, episodes, at)
+    except RuntimeError as error:
+        raise MachineError(
+            f"device={compute.device.type} cannot be used here ({first_line(error)}). Set device=cpu. If torch only "
+            "lacks an operation for Apple GPUs, PYTORCH_ENABLE_MPS_FALLBACK=1 computes that one on the CPU."
+        ) from error
+    finally:
+        step.compute = compute
+    if why := _what_is_lost(found, reference, "that of the CPU"):
+        raise MachineError(
+            f"device={compute.device.type} does not have the meta-gradient that the CPU has for the same tasks: {why}. "
+            "Set device=cpu, or try another version of torch."
+        )
+
+
+def _on_cpu(step: MetaStep, episodes: Episode, at: int) -> dict[str, Tensor] | None:
+    """The meta-gradient of a copy of the algorithm on the CPU; None if the algorithm draws random numbers."""
+    cpu = torch.device("cpu")
+    beside = copy.copy(step)
+    beside.algorithm = copy.deepcopy(step.algorithm).to(cpu)
+    beside.buffers = dict(beside.algorithm.named_buffers())
+    beside.compute = replace(step.compute, device=cpu, precision="float32")
+    beside.compute.reseed(at)
+    before = torch.get_rng_state()
+    found = _gradient(beside, map_tensors(lambda tensor: tensor.to(cpu), episodes), at)
+    return found if torch.equal(before, torch.get_rng_state()) else None
+
+
+def _what_is_lost(found: dict[str, Tensor], reference: dict[str, Tensor], beside: str) -> str:
+    """Say how a gradient is not the reference, which messages call ``beside``; empty where it is."""
+    ours, exact = (torch.cat([g.flatten() for g in side.values()]) for side in (found, reference))
     if exact.norm() == 0:
         return ""
-    cosine = float(torch.dot(exact, found) / (exact.norm() * found.norm()).clamp(min=1e-300))
+    cosine = float(torch.dot(exact, ours) / (exact.norm() * ours.norm()).clamp(min=1e-300))
     if not cosine >= LEAST_COSINE:
-        return f"its cosine with float32 is {cosine:.3f}, and {LEAST_COSINE} is the least"
-    name, difference = largest_difference(rounded, reference, LEAST_GRADIENT)
+        return f"its cosine with {beside} is {cosine:.3f}, and {LEAST_COSINE} is the least"
+    name, difference = largest_difference(found, reference, LEAST_GRADIENT)
     if not difference <= MOST_DIFFERENCE:
-        return f"that of {name} differs from float32 by {difference:.2g} of its norm, and {MOST_DIFFERENCE} is the most"
+        much = f"{difference:.2g} of its norm, and {MOST_DIFFERENCE} is the most"
+        return f"that of {name} differs from {beside} by {much}"
     return ""
 
 
-def _gradient(step: MetaStep, at: int) -> dict[str, Tensor]:
-    """Name -> meta-gradient of each parameter, in float64, on the CPU; zeros where the loss does not reach it."""
-    step.optimizer.zero_grad()
-    step.compute.reseed(at)
+def _episodes(step: MetaStep, at: int) -> Episode:
+    """Training tasks of a step, of one shape."""
     indices = step.indices(at)[:_TASKS]
     indices = indices[step.source.alike("train", indices)[0].to(indices.device)] if step.source.varies else indices
-    step.backward(step.source.episodes("train", indices))
+    return step.source.episodes("train", indices)
+
+
+def _gradient(step: MetaStep, episodes: Episode, at: int) -> dict[str, Tensor]:
+    """Name -> meta-gradient of each parameter, in float64, on the CPU; zeros where the loss does not reach it."""
+    step.algorithm.zero_grad()
+    step.compute.reseed(at)
+    step.backward(episodes)
     return gradients_of(step.algorithm)

@@ -34,7 +34,7 @@ from metaexp.run.first_record import inexact_resume, utc_now, with_resume
 from metaexp.run.folder import read_varied
 from metaexp.run.outputs import Outputs
 from metaexp.run.own_options import resume_command
-from metaexp.run.precision import check_precision
+from metaexp.run.precision import check_gradient
 from metaexp.run.shared_state import SharedCheckpoints, share_state
 from metaexp.run.state import Best
 from metaexp.run.train import Trainer
@@ -110,7 +110,7 @@ class Session:
         self.ranks.run(lambda: try_own_metrics(self.settings.eval.metrics, self.settings.task.shape))
         if self.setup.step is not None and self.state.step < self.settings.train.steps:
             step, at = self.setup.step, self.state.step
-            self.ranks.run(lambda: check_precision(step, at))
+            self.ranks.run(lambda: check_gradient(step, at))
         saved = self.outputs.checkpoints
         checkpoints = saved if self.ranks.size == 1 else SharedCheckpoints(saved, self.ranks, self.state.algorithm)
         return Trainer(self.setup, self.outputs, checkpoints, self.stop, self.watch, self._identity())

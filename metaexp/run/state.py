@@ -113,7 +113,7 @@ def gradients_of(algorithm: Algorithm) -> Weights:
     for name, parameter in algorithm.named_parameters():
         if parameter.requires_grad:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            found[name] = gradient.detach().to("cpu", torch.float64, copy=True)
+            found[name] = gradient.detach().cpu().to(torch.float64, copy=True)  # an Apple GPU has no float64
     return found
 
 

@@ -97,7 +97,7 @@ class MetaStep:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for p in algorithm.parameters() if p.requires_grad]
         self.buffers = dict(algorithm.named_buffers())
-        self._first_indices = torch.arange(tasks, device=compute.device)
+        self._first_indices = torch.arange(tasks, device=compute.tasks_on)
         self.rank, self.share, self._is_alone = ranks.rank, ranks.share(tasks), ranks.size == 1
         self.gradient: Gradient = self.fresh_gradient
         if is_recordable(algorithm, compute, ranks, varies=source.varies):
@@ -173,7 +173,8 @@ class MetaStep:
             self._backward(self.source.episodes("train", indices[places.to(indices.device)]), self.tasks)
             for places in groups
         ]
-        losses = torch.cat([part.losses for part in parts])[torch.cat(groups).argsort().to(indices.device)]
+        losses = torch.cat([part.losses for part in parts])
+        losses = losses[torch.cat(groups).argsort().to(losses.device)]
         return Partial(losses, sum_buffers(self.algorithm, [part.new_buffers for part in parts]))
 
     def backward(self, episodes: Episode) -> Tensor:

@@ -23,11 +23,12 @@ class TasksAhead(SourceOver):
     Args:
         source: The source.
         n_tasks: How many tasks training asks for, from number 0. None after them is made.
+        few: Training takes the first ones again and again, this many of them; None for new ones in every step.
     """
 
-    def __init__(self, source: TaskSource, n_tasks: int) -> None:
+    def __init__(self, source: TaskSource, n_tasks: int, few: int | None = None) -> None:
         super().__init__(source)
-        self._n_tasks = n_tasks
+        self._n_tasks = min(n_tasks, few or n_tasks)
         self._made: Episode | None = None
         self._start = self._end = 0
         self._steps = 1

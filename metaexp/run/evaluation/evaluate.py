@@ -22,6 +22,7 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.data.classification.trained_classes import count_trained, training_class_ids
+from metaexp.data.mapped.moved_tasks import moved
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.silence import show_each_warning_once
@@ -230,7 +231,7 @@ def _tasks(
 ) -> TaskSource:
     """The tasks of the test, of features where the network is frozen."""
     given = with_features(dataset, algorithm, settings.paths.data, compute.device, display.print_line)
-    return given.tasks(settings.task.shape, settings.eval.seed)
+    return moved(given.tasks(settings.task.shape, settings.eval.seed), compute.tasks_on, compute.device)
 
 
 def _trained(settings: Settings, config: Mapping[str, Any], weights: Selected) -> Algorithm:

@@ -153,7 +153,7 @@ class Evaluator:
 
         def measure(start: int) -> Rows:
             """The metric (T, steps + 1), further ones, answers, on the chunk from ``start``; none beyond the last."""
-            indices = torch.arange(start, min(start + self.chunk, n_episodes), device=self.compute.device)
+            indices = torch.arange(start, min(start + self.chunk, n_episodes), device=self.compute.tasks_on)
             if len(indices) == 0:
                 return []
             self.compute.reseed(noise_seed(self.seed, start))
@@ -200,7 +200,7 @@ class Evaluator:
     def _first_task(self, algorithm: Algorithm, split: Split) -> Iterator[Episode]:
         """Yield the first task, with the same seed for noise each time, and refuse side effects of the block."""
         self.compute.reseed(noise_seed(self.seed, 0))
-        episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.device))
+        episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.tasks_on))
         with (
             keep_generators(algorithm),
             self.compute.autocast(),
