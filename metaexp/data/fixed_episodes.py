@@ -150,12 +150,20 @@ class FixedEpisodes(Dataset):
         progress(f"Reading images from {path}.")
         files = sorted({image for items in images.values() for image in items})
         with open_source(path, self.follow_links) as source:
-            read = from_files(source, {"": files}, own_reading(self.image_preparation()), progress)
+            read = from_files(source, {"": files}, own_reading(self.image_preparation()), progress, self._advice())
         places = {image: row for row, image in enumerate(files)}
         rows = torch.tensor([places[image] for items in images.values() for image in items])
         listed = json.dumps(images).encode("utf-8", "surrogateescape")
         digest = hashlib.sha256(read.digest.encode() + listed).hexdigest()
         return Prepared(read.examples[rows], {name: len(items) for name, items in images.items()}, digest)
+
+    def _advice(self) -> str:
+        """What to do where an image is missing."""
+        where = "null, which is the folder of that file" if self.folder is None else self.folder
+        return (
+            f"dataset.file={self.file} gives the paths of images inside dataset.folder, which is {where}. Correct the "
+            "file, or set dataset.folder to the folder, zip or tar that has the images."
+        )
 
     def _episodes(self, folder: Path) -> EpisodeList:
         give = "Give a CSV file with the columns episode, role, class and image: absolute, or inside paths.data."

@@ -96,6 +96,17 @@ def test_a_missing_file_a_missing_folder_and_a_missing_image_are_named(data: Pat
         dataset().load(data, lambda line: None)
 
 
+@pytest.mark.parametrize("folder", [None, "mine/b"])
+def test_a_missing_image_says_which_folder_was_taken_and_what_to_set(data: Path, folder: str | None) -> None:
+    write_list(data, [row.replace(",a/", ",no/") for row in ROWS])
+    with pytest.raises(DataError) as caught:
+        dataset(folder=folder).load(data, lambda line: None)
+    message = str(caught.value)
+    assert "dataset.file=mine/episodes.csv gives the paths of images inside dataset.folder" in message
+    assert f"dataset.folder, which is {folder or 'null'}" in message
+    assert "set dataset.folder to the folder, zip or tar" in message
+
+
 def test_a_trained_run_is_tested_on_them_by_a_command(data: Path, tmp_path: Path) -> None:
     """Which says what does not fit, and warns of pixels that the run was not trained on."""
     for number, split in enumerate(("train", "val", "test")):  # of black and white: not the classes of the episodes

@@ -24,7 +24,9 @@ from metaexp.data.pixels.reading_log import ReadingLog
 _LINE_EVERY: Final = 5000
 
 
-def from_files(source: Source, files: Mapping[str, Sequence[str]], reading: Reading, progress: Progress) -> Prepared:
+def from_files(
+    source: Source, files: Mapping[str, Sequence[str]], reading: Reading, progress: Progress, advice: str = ""
+) -> Prepared:
     """Read image files into one tensor (B, channels, size, size), resized by Lanczos.
 
     Args:
@@ -32,6 +34,7 @@ def from_files(source: Source, files: Mapping[str, Sequence[str]], reading: Read
         files: Class -> its files, in the order of the result.
         reading: How each file becomes an array.
         progress: Receives a line now and then.
+        advice: What to do where a file is missing; whole sentences.
 
     Returns:
         The images. The digest covers class names, the bytes of the files, and how unusual ones were read.
@@ -45,7 +48,8 @@ def from_files(source: Source, files: Mapping[str, Sequence[str]], reading: Read
         raise DataError(f"{source.path}: the lists name the image {twice[0]} twice. Each must be named once.")
     missing = sorted(set(order) - set(source.names()))
     if missing:
-        raise DataError(f"{source.path} lacks {len(missing)} of {len(order)} images; the first is {missing[0]}.")
+        lacks = f"{source.path} lacks {len(missing)} of {len(order)} images; the first is {missing[0]}."
+        raise DataError(f"{lacks} {advice}".rstrip())
     contents = ((order[name], name, content) for name, content in source.items(order, MOST_BYTES))
     classes = {name: len(names) for name, names in files.items()}
     return _from_contents(contents, str(source.path), classes, reading, progress)
