@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from metaexp.core.errors import ExitCode
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.metric import Metric
 from metaexp.results.job_state import JobState, is_job_locked
+from metaexp.run.folder import check_writable
 from metaexp.search.point import Point
 from metaexp.search.study import Study
 from metaexp.sweep.folder import check_in_place
@@ -96,7 +98,12 @@ class RunningTrial:
         self._process.wait()
 
     def poll(self) -> bool:
-        """Read new validations, stop the trial if the pruner says so, and return whether it has ended."""
+        """Read new validations, stop the trial if the pruner says so, and return whether it has ended.
+
+        Raises:
+            PlaceError: It failed, and the disk of the search is full or may not be written. The study has no end of
+                it, so the same command, given again, resumes it.
+        """
         check_in_place(self.trial.folder.parent, "search.folder")
         self.ended = self._poll()
         return self.ended is not None
@@ -130,6 +137,8 @@ class RunningTrial:
             return TrialEnd("interrupted", state, self._step)
         if state.status != "failed" and self._dies():
             return self._begin_again()
+        if state.exit_code == ExitCode.MACHINE:
+            check_writable(self.trial.folder.parent)  # the trial is then resumed later
         self.study.fail(number, state.error or "it failed", state.exit_code)
         return TrialEnd("failed", state, self._step)
 

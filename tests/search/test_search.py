@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -23,8 +24,9 @@ from sampling import only_exhaustive, size
 
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
+from metaexp.core.disk.errors import PlaceError
 from metaexp.core.disk.locks import acquire
-from metaexp.core.errors import DataError, RunFolderError
+from metaexp.core.errors import DataError, ExitCode, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.machine.signals import Interrupted
 from metaexp.results.job_note import removed_jobs
@@ -455,6 +457,31 @@ def test_a_search_that_is_ended_at_once_says_what_is_saved_and_how_to_go_on(
     assert shlex.split(command)[-1] == "search.folder=found"
     assert run(family, *asked) == 0
     assert starts_of() == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_a_trial_that_a_full_disk_ends_is_continued_by_the_same_command_and_not_lost(
+    family: ModuleType, monkeypatch: pytest.MonkeyPatch, is_full: bool
+) -> None:
+    def fail(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
+        return JobState("failed", folder / "output.log", "MachineError: no space.", exit_code=ExitCode.MACHINE)
+
+    def check(folder: Path) -> None:
+        assert folder.resolve() == Path("found").resolve()
+        if is_full:
+            raise PlaceError(errno.ENOSPC, "No space left on device", str(folder))
+
+    asked = [*VARIED, "search.trials=2", "search.pruner=none"]
+    with monkeypatch.context() as patch:
+        patch.setattr("metaexp.search.trial.final_state", fail)
+        patch.setattr("metaexp.search.trial.check_writable", check)
+        if is_full:
+            with pytest.raises(PlaceError, match="No space left"):
+                run(family, *asked)
+        else:
+            assert run(family, *asked) == 10
+    run(family, *asked)
+    assert [trial["state"] for trial in trials()] == ["complete" if is_full else "fail"] * 2
 
 
 def test_trials_that_fail_are_told_apart(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
