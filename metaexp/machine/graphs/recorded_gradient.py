@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import counted
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.device import Compute
 from metaexp.machine.graphs.cuda_graph import NotRecordableError, RecordedWork
@@ -114,7 +115,7 @@ def is_recordable(algorithm: Algorithm, compute: Compute, ranks: Ranks, *, varie
 def _why_not(algorithm: Algorithm, ranks: Ranks, *, varies: bool) -> str | None:
     """Why steps on a CUDA device are not recorded; None if that is to be tried."""
     if ranks.size > 1:
-        return f"{ranks.size} ranks exchange gradients in each step"
+        return f"{counted(ranks.size, 'rank')} exchange gradients in each step"
     if varies:
         return "tasks have several shapes, and a graph repeats operations on one"
     try:
