@@ -81,7 +81,7 @@ def _subject(algorithm: Algorithm, folder: Path, **examples: Any) -> figures.Sub
     dataset = SimpleNamespace(kind=kind, target_size=3, tasks=lambda shape, seed: Tasks(), continuation=continuation)
     parts = SimpleNamespace(algorithm=algorithm, dataset=dataset, interface=SimpleNamespace(input_shape=shape))
     settings = SimpleNamespace(task=SimpleNamespace(shape=TaskShape(2, 2, 2)), eval=SimpleNamespace(seed=0))
-    compute = SimpleNamespace(device=torch.device("cpu"), autocast=nullcontext)
+    compute = SimpleNamespace(device=torch.device("cpu"), tasks_on=torch.device("cpu"), autocast=nullcontext)
     return figures.Subject(settings, parts, compute, "means", folder)  # type: ignore[arg-type]
 
 
