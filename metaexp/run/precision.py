@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError, MachineError, first_line
 from metaexp.core.types import Episode, map_tensors
@@ -95,8 +95,11 @@ def _check_device(step: MetaStep, at: int) -> None:
     episodes = _episodes(step, at)
     try:
         reference = _on_cpu(step, episodes, at)
-    except Exception as error:  # code of users that cannot be copied, or fails; training will say so
-        log.debug("the meta-gradient was not computed on the CPU: %s: %s", type(error).__name__, error)
+    except Exception as error:  # code of users that cannot be copied, or fails; then training will say so
+        log.warning(
+            "whether %s has the meta-gradient of the CPU was not checked, because that could not be computed: %s: %s",
+            step.compute.device.type, type(error).__name__, first_line(error),
+        )  # fmt: skip
         return
     if reference is None:
         return
@@ -123,13 +126,20 @@ def _on_cpu(step: MetaStep, episodes: Episode, at: int) -> dict[str, Tensor] | N
     """The meta-gradient of a copy of the algorithm on the CPU; None if the algorithm draws random numbers."""
     cpu = torch.device("cpu")
     beside = copy.copy(step)
-    beside.algorithm = copy.deepcopy(step.algorithm).to(cpu)
+    tensors = (*step.algorithm.parameters(), *step.algorithm.buffers())
+    moved = {id(tensor): _moved(tensor, cpu) for tensor in tensors}  # deepcopy takes these for the copies
+    beside.algorithm = copy.deepcopy(step.algorithm, moved)
     beside.buffers = dict(beside.algorithm.named_buffers())
     beside.compute = replace(step.compute, device=cpu, precision="float32")
     beside.compute.reseed(at)
     before = torch.get_rng_state()
     found = _gradient(beside, map_tensors(lambda tensor: tensor.to(cpu), episodes), at)
     return found if torch.equal(before, torch.get_rng_state()) else None
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    there = tensor.detach().to(device, copy=True)
+    return nn.Parameter(there, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else there
 
 
 def _what_is_lost(found: dict[str, Tensor], reference: dict[str, Tensor], beside: str) -> str:

@@ -65,6 +65,7 @@ def test_every_algorithm_trains_and_is_tested_on_the_same_tasks(build: Path, tmp
     on_cpu = [["train", f"dataset={data}", "device=cpu", *TINY] for data in ("glyphs", "sinusoid")]
     code, printed = run(build, tmp_path, [*commands, *on_cpu])
     assert code == 0, printed
+    assert "was not checked" not in printed
     records = [read_record(path) for path in sorted((tmp_path / "outputs").iterdir())]
     there = [r for r in records if r.device is not None and r.device.accelerator == "pretended"]
     assert sorted((r.algorithm, r.dataset) for r in there) == sorted(wanted)

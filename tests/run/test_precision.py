@@ -193,7 +193,14 @@ def test_an_algorithm_that_draws_random_numbers_is_not_compared(apple: MetaStep)
     check_gradient(apple, 0)
 
 
-def test_an_algorithm_that_cannot_be_copied_is_not_compared(apple: MetaStep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_algorithm_that_cannot_be_copied_is_not_compared(
+    apple: MetaStep, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_gradient(apple, 0)
+    assert caplog.messages == []
     apple.algorithm.factor = -1.0  # type: ignore[assignment]
     monkeypatch.setattr(Faulty, "__deepcopy__", lambda *_: (_ for _ in ()).throw(TypeError("cannot pickle")))
     check_gradient(apple, 0)
+    (message,) = caplog.messages
+    assert "mps has the meta-gradient of the CPU was not checked" in message
+    assert "cannot pickle" in message
