@@ -68,56 +68,45 @@ def _check_precision(step: MetaStep, at: int, weights: dict[str, Tensor]) -> Non
     A second-order gradient passes through several rounded gradients. How much of it survives depends on the
     algorithm, its inner steps and its inner learning rate, so it is measured.
     """
-    compute, episodes = step.compute, _episodes(step, at)
+    precision, episodes = step.compute.precision, _episodes(step, at)
     try:
-        with use_float32(compute) as exact:
-            step.compute = exact
-            reference = _gradient(step, episodes, at)
-        step.compute = compute
+        reference = _in_float32(step, episodes, at)
         load_weights(step.algorithm, weights)
         rounded = _gradient(step, episodes, at)
     except RuntimeError as error:
         raise ConfigError(
-            f"device.precision={compute.precision} cannot be used here ({first_line(error)}). "
-            "Set device.precision=float32."
+            f"device.precision={precision} cannot be used here ({first_line(error)}). Set device.precision=float32."
         ) from error
-    finally:
-        step.compute = compute
     if why := _what_is_lost(rounded, reference, "float32"):
         raise ConfigError(
-            f"device.precision={compute.precision} does not keep the meta-gradient of this run: {why}, over "
+            f"device.precision={precision} does not keep the meta-gradient of this run: {why}, over "
             f"{len(episodes.query.x)} tasks. Set device.precision=float32."
         )
 
 
 def _check_device(step: MetaStep, at: int) -> None:
     """Compare with the CPU, both in float32, unless random numbers are drawn: those of two devices differ."""
-    episodes = _episodes(step, at)
+    device, episodes = step.compute.device.type, _episodes(step, at)
     try:
         reference = _on_cpu(step, episodes, at)
     except Exception as error:  # code of users that cannot be copied, or fails; then training will say so
         log.warning(
             "whether %s has the meta-gradient of the CPU was not checked, because that could not be computed: %s: %s",
-            step.compute.device.type, type(error).__name__, first_line(error),
+            device, type(error).__name__, first_line(error),
         )  # fmt: skip
         return
     if reference is None:
         return
-    compute = step.compute
     try:
-        with use_float32(compute) as exact:
-            step.compute = exact
-            found = _gradient(step, episodes, at)
+        found = _in_float32(step, episodes, at)
     except RuntimeError as error:
         raise MachineError(
-            f"device={compute.device.type} cannot be used here ({first_line(error)}). Set device=cpu. If torch only "
+            f"device={device} cannot be used here ({first_line(error)}). Set device=cpu. If torch only "
             "lacks an operation for Apple GPUs, PYTORCH_ENABLE_MPS_FALLBACK=1 computes that one on the CPU."
         ) from error
-    finally:
-        step.compute = compute
     if why := _what_is_lost(found, reference, "that of the CPU"):
         raise MachineError(
-            f"device={compute.device.type} does not have the meta-gradient that the CPU has for the same tasks: {why}. "
+            f"device={device} does not have the meta-gradient that the CPU has for the same tasks: {why}. "
             "Set device=cpu, or try another version of torch."
         )
 
@@ -162,6 +151,17 @@ def _episodes(step: MetaStep, at: int) -> Episode:
     indices = step.indices(at)[:_TASKS]
     indices = indices[step.source.alike("train", indices)[0].to(indices.device)] if step.source.varies else indices
     return step.source.episodes("train", indices)
+
+
+def _in_float32(step: MetaStep, episodes: Episode, at: int) -> dict[str, Tensor]:
+    """The meta-gradient in full float32 on the same device."""
+    compute = step.compute
+    try:
+        with use_float32(compute) as exact:
+            step.compute = exact
+            return _gradient(step, episodes, at)
+    finally:
+        step.compute = compute
 
 
 def _gradient(step: MetaStep, episodes: Episode, at: int) -> dict[str, Tensor]:
