@@ -17,7 +17,7 @@ from metaexp.config.check import check
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_mapping, to_yaml
-from metaexp.core.disk.errors import PlaceError, explain_disk_errors
+from metaexp.core.disk.errors import NO_SPACE, PlaceError, explain_disk_errors
 from metaexp.core.disk.files import encode_text, read_regular, refuse_links, write_atomically
 from metaexp.core.disk.locks import RUN_LOCK, LockedError, hold_lock
 from metaexp.core.errors import RunFolderError
@@ -184,7 +184,7 @@ def _try_to_write(folder: Path) -> None:
     except FileNotFoundError:  # what /proc answers
         raise PermissionError(errno.EACCES, "nothing can be made there", str(at)) from None
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        is_full = error.errno in NO_SPACE
         size = f" for {_LEAST_ROOM / 1e6:.0f} MB, which are needed at least" if is_full else ""
         raise OSError(error.errno, f"{error.strerror}{size}", str(at)) from None
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from metaexp.core.errors import MachineError
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+"""Errors of a disk that is full, or of a user who may write no more to it."""
 _NOT_USABLE = {
     errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
     errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY,
@@ -42,7 +43,7 @@ def explain_disk_error(error: OSError) -> MachineError | None:
     """Return an error that a user can act on in place of ``error``; None if it may be a fault of the program."""
     if isinstance(error, PlaceError) or (error.errno in _NEVER_BEGUN and error.filename):
         return _explain_place(error)
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         where = f" at {error.filename}" if error.filename else ""
         return MachineError(
             f"the disk is full{where}: {error.strerror}. Free some space. {_CONTINUE} To start again in another place, "
@@ -59,7 +60,7 @@ def explain_disk_error(error: OSError) -> MachineError | None:
 
 def _explain_place(error: OSError) -> MachineError:
     """Say it of a place where nothing has begun, so that there is nothing to continue."""
-    is_full = error.errno in _NO_SPACE
+    is_full = error.errno in NO_SPACE
     what = f"the disk is full at {error.filename}" if is_full else f"{error.filename} cannot be used"
     how = "Free some space. Then" if is_full else "Fix it and"
     return MachineError(
@@ -72,6 +73,6 @@ def is_disks_fault(error: BaseException) -> bool:
     """Whether a disk caused an error: an input or output error, or a full or read-only disk."""
     while error.__cause__ is not None:
         error = error.__cause__
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK | _NO_SPACE:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK | NO_SPACE:
             return True
     return False
