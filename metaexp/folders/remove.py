@@ -18,7 +18,7 @@ from metaexp.folders.find import Found, check_folder, jobs, kind_of, owner_of
 from metaexp.folders.state import is_in_use
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, PUBLISHED_TESTS
-from metaexp.results.job_note import LOCK_FILE, STATE_FILE
+from metaexp.results.job_note import CONFIG_FILES, LOCK_FILE, STATE_FILE
 from metaexp.results.job_state import LOG_FILE
 from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
@@ -29,7 +29,7 @@ from metaexp.sweep.folder import JOURNAL_FILE, LOCKS_FOLDER, SWEEP_FILE, TABLE_F
 from metaexp.sweep.frozen_job import read_frozen
 
 _OF_RUN = {
-    "config.yaml", "choices.yaml", ".hydra", METRICS_FILE, TIMINGS_FILE, EPISODES_FILE, METRICS_OF_EPISODES,
+    *CONFIG_FILES, ".hydra", METRICS_FILE, TIMINGS_FILE, EPISODES_FILE, METRICS_OF_EPISODES,
     CLASSES_FILE, CONFUSIONS_FILE, RECORD_FILE, "checkpoints", "plots", EVALUATIONS, PUBLISHED_TESTS,
     CODE, "run.log", RUN_LOCK, LOCK_FILE, FROZEN_FILE, STATE_FILE, LOG_FILE, "wandb", "tensorboard", "mlflow",
     ".submitit", PROGRESS_FILE, PROFILE_FILE,
@@ -109,7 +109,7 @@ def _check_ours(found: Found) -> None:
     if found.kind != "run":
         open_sweep(path)
     elif os.path.lexists(path / RECORD_FILE):
-        if not all(os.path.lexists(path / name) for name in ("config.yaml", "choices.yaml")):
+        if not all(os.path.lexists(path / name) for name in CONFIG_FILES):
             read_record(path)  # with these, it is a run whose record may be damaged
     elif os.path.lexists(path / FROZEN_FILE):
         read_frozen(path)

@@ -30,7 +30,7 @@ JOURNAL_FILE = "journal.jsonl"
 ADDED_EVENT = "added"
 """The event of a line of the journal that names a new trial of a search."""
 STATE_FILE = "job_state.json"
-_CONFIG_FILES = ("config.yaml", "choices.yaml")
+CONFIG_FILES = ("config.yaml", "choices.yaml")
 """Every run folder has both."""
 LOCK_FILE = ".claim"
 _MOST_NAMES = 1000
@@ -191,7 +191,7 @@ def no_record(folder: Path, file: str = RECORD_FILE) -> RunFolderError:
 
 def _has_lost(file: str, folder: Path) -> RunFolderError | None:
     """The error for the folder of a run of which only ``file`` is not there; None for any other folder."""
-    others = _CONFIG_FILES if file == RECORD_FILE else (RECORD_FILE,)
+    others = CONFIG_FILES if file == RECORD_FILE else (RECORD_FILE,)
     if not all(os.path.lexists(folder / other) for other in others):
         return None
     resume = f"`metaexp train resume={shlex.quote(str(folder))}` continues the run."
