@@ -16,8 +16,7 @@ from metaexp.core.errors import DataError
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.single_rank import SINGLE, Ranks
-from metaexp.results.beginning import NO_NETWORK
-from metaexp.results.display.wording import format_order, format_task
+from metaexp.results.display.wording import format_network, format_order, format_task
 from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_record
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.checkpoint import Checkpoints, read_files
@@ -145,7 +144,7 @@ def format_start(record: RunRecord, device: str, folder: Path) -> list[str]:
         folder: The run folder.
     """
     order = "" if record.first_order is None else f", {format_order(record.first_order)} order"
-    network = "no network" if record.model == NO_NETWORK else record.model
+    network = format_network(record.model)
     return [
         f"{record.algorithm} on {record.dataset}, {format_task(record.task)}, seed {record.seed}",
         f"{network}: {record.n_parameters or 0:,} meta-parameters; batch norm {record.batch_norm}{order}",

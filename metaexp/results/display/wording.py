@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from metaexp.core.counted import counted
 from metaexp.core.metric import decimals, format_digits, is_hit_rate
 from metaexp.core.shapes import TaskShape
+from metaexp.results.beginning import NO_NETWORK
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
 from metaexp.results.verdict import is_another_task
 
@@ -108,6 +109,11 @@ def shown_steps(last: int) -> list[int]:
 def format_order(first_order: bool | None) -> str:
     """Return the order of the meta-gradient; ``-`` for algorithms without inner gradients."""
     return NOTHING if first_order is None else ("first" if first_order else "second")
+
+
+def format_network(model: str) -> str:
+    """Return the network of a record, or ``no network``."""
+    return "no network" if model == NO_NETWORK else model
 
 
 def format_batch_norm(mode: str | None) -> str:

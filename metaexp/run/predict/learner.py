@@ -18,8 +18,7 @@ from metaexp.core.terminal_text import plain
 from metaexp.core.types import Adapted, Examples
 from metaexp.data.classification.preprocessing import Pixels
 from metaexp.models.torch_settings import standard_settings
-from metaexp.results.beginning import NO_NETWORK
-from metaexp.results.display.wording import format_task
+from metaexp.results.display.wording import format_network, format_task
 from metaexp.run.initial.network import Interface
 from metaexp.run.predict.given import Array as Array
 from metaexp.run.predict.given import as_labels, as_tensor
@@ -85,8 +84,7 @@ class Learner:
         what = type(self.algorithm).__name__
         weights = ""
         if self.origin is not None:
-            network = "no network" if self.origin.model == NO_NETWORK else self.origin.model
-            what = f"{self.origin.algorithm} with {network}"
+            what = f"{self.origin.algorithm} with {format_network(self.origin.model)}"
             weights = f", weights of {self.origin.weights}"
         known = f"adapted to a {format_task(self._known(0))} task" if self._is_adapted else "not adapted"
         return plain(f"<Learner {what}, {format_task(self.task)}{weights}: {known}>")
